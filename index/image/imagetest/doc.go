@@ -1,0 +1,2 @@
+// Package imagetest makes images for tests, in pure Go and without privileges.
+package imagetest
