@@ -1,0 +1,59 @@
+package index
+
+import (
+	"strings"
+
+	"sregfs/index/image"
+)
+
+// Place is where a draft stands in my own tree: a name inside a collection, or inside a tag directory.
+// Collection and Tag are as the tree's user wrote them, decoded; comparison ignores the case of Collection and Tag.
+type Place struct {
+	Collection string `json:"collection"`
+	Tag        string `json:"tag,omitempty"` // "image:tag" when the draft is inside a tag directory, else ""
+	Name       string `json:"name"`
+}
+
+// Ref returns what the place publishes as, and with which extension. ok is false for a plain draft: a name that is no
+// image name. Inside a tag directory every name with an image extension is a version of that tag, whatever its stem.
+func (p Place) Ref() (ref image.Ref, ext string, ok bool) {
+	name := p.Name
+	if p.Tag != "" {
+		var known bool
+		if _, ext, known = image.ParseEntry(p.Name); !known || ext == "" {
+			return image.Ref{}, "", false
+		}
+		name = p.Tag
+	}
+	ref, e, ok := image.ParseEntry(name)
+	if !ok {
+		return image.Ref{}, "", false
+	}
+	if p.Tag == "" {
+		ext = e
+	}
+	if ext == "" {
+		return image.Ref{}, "", false // a bare "image:tag" is the tag's directory
+	}
+	ref.Collection, ref.Version = p.Collection, ""
+	if ref.Collection == "" {
+		ref.Collection = "library"
+	}
+	return ref.Fold(), ext, true
+}
+
+// String is the place as a path in the tree.
+func (p Place) String() string {
+	parts := make([]string, 0, 3)
+	for _, s := range []string{p.Collection, p.Tag, p.Name} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// fold is the form places are compared in.
+func (p Place) fold() Place {
+	return Place{Collection: strings.ToLower(p.Collection), Tag: strings.ToLower(p.Tag), Name: p.Name}
+}
