@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"syscall"
+
+	"sregfs/drive"
+	"sregfs/index"
+)
+
+// The exit codes; never reused for another meaning.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitAmbiguous   = 4
+	exitSignIn      = 5
+	exitPermission  = 6 // permission or quota
+	exitIntegrity   = 7
+	exitConflict    = 8
+	exitPartial     = 9
+	exitNetwork     = 10
+	exitInUse       = 12
+	exitInterrupted = 130
+)
+
+// usageError is a mistake in how the command was called.
+type usageError struct{ error }
+
+// Unwrap gives the mistake itself.
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// exitTable maps what went wrong to an exit code; the first match wins. Verbs
+// that go through a mount see errno instead of our sentinels, so both are here.
+var exitTable = []struct {
+	err  error
+	code int
+}{
+	{context.Canceled, exitInterrupted},
+	{index.ErrAmbiguous, exitAmbiguous},
+	{syscall.ENOTUNIQ, exitAmbiguous},
+	{drive.ErrNoCredentials, exitSignIn},
+	{drive.ErrCredentials, exitSignIn},
+	{index.ErrSignIn, exitSignIn},
+	{syscall.EKEYEXPIRED, exitSignIn},
+	{index.ErrInUse, exitInUse},
+	{index.ErrDigest, exitIntegrity},
+	{index.ErrCorrupt, exitIntegrity},
+	{syscall.EBADMSG, exitIntegrity},
+	{index.ErrFull, exitPermission},
+	{syscall.ENOSPC, exitPermission},
+	{index.ErrQuota, exitPermission},
+	{syscall.EDQUOT, exitPermission},
+	{index.ErrReadOnly, exitPermission},
+	{syscall.EROFS, exitPermission},
+	{index.ErrPartial, exitPartial},
+	{index.ErrOffline, exitNetwork},
+	{syscall.ENETUNREACH, exitNetwork},
+	{index.ErrTimeout, exitNetwork},
+	{index.ErrRateLimit, exitNetwork},
+	{syscall.ETIMEDOUT, exitNetwork},
+	{context.DeadlineExceeded, exitNetwork},
+	{iofs.ErrExist, exitConflict},
+	{index.ErrBusy, exitConflict},
+	{iofs.ErrPermission, exitPermission},
+	{iofs.ErrNotExist, exitNotFound},
+}
+
+func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if coded, ok := errors.AsType[*codedError](err); ok {
+		return coded.code
+	}
+	if errors.As(err, new(usageError)) {
+		return exitUsage
+	}
+	// A file of the caller's own that is missing is a plain error; not found
+	// is said of images.
+	if errors.Is(err, errLocalFile) {
+		return exitError
+	}
+	for _, row := range exitTable {
+		if errors.Is(err, row.err) {
+			return row.code
+		}
+	}
+	return exitError
+}
+
+// codedError is an error that comes with its exit code: what a background
+// mount told us before it ended.
+type codedError struct {
+	text string
+	code int
+}
+
+func (e *codedError) Error() string { return e.text }
+
+// errLocalFile marks trouble with a file that the caller named on this machine.
+var errLocalFile = errors.New("local file")
+
+// localFile marks err as one about a file of the caller's.
+func localFile(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errLocalFile, err)
+}
+
+// report prints err as one line that says what to do next.
+func report(w io.Writer, err error) {
+	fmt.Fprintln(w, "ERROR "+sentence(err))
+	if errors.Is(err, drive.ErrNoCredentials) {
+		fmt.Fprintln(w, "https://singularityhub.github.io/sregistry-cli/client-google-drive")
+	}
+}
+
+func sentence(err error) string {
+	if inUse, ok := errors.AsType[*index.InUseError](err); ok && inUse.Mount != "" {
+		return fmt.Sprintf("this state directory is in use by process %d, mounted at %s; use that mount, or give another --state-dir", inUse.PID, inUse.Mount)
+	}
+	var path *os.PathError
+	switch {
+	case errors.Is(err, errLocalFile) && errors.As(err, &path) && errors.Is(err, iofs.ErrNotExist):
+		return path.Path + " does not exist"
+	case errors.Is(err, errLocalFile) && errors.As(err, &path):
+		return fmt.Sprintf("%s: %s: %v", path.Op, path.Path, path.Err)
+	case errors.Is(err, drive.ErrNoCredentials):
+		return "You must export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS to use Google Drive client"
+	case errors.Is(err, context.Canceled):
+		return "interrupted; what was not sent yet is kept, and goes on with the next mount or push"
+	}
+	return index.Sentence(err)
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"sregfs/drive"
+	sregfs "sregfs/fs"
+	"sregfs/index"
+)
+
+// mountFlags are the choices of one mount.
+type mountFlags struct {
+	foreground bool
+	options    []string
+	push, rm   string
+	cacheSize  string
+	minFree    string
+	index      index.Options
+	fs         sregfs.Options
+	uid, gid   int
+	umask      string
+	logFile    string
+}
+
+func (a *app) mountCommand() *cobra.Command {
+	var m mountFlags
+	c := &cobra.Command{
+		Use:   "mount DIR",
+		Short: "Mount the registry",
+		Long: `Mount the registry at DIR, an empty directory, and return when it answers.
+
+The mount goes on in the background until 'sregfs umount DIR'. With -f it stays
+in the foreground, and ^C unmounts. Every long option is also an -o option:
+-o allow_other,read_only,push=background.`,
+		Example: "  sregfs mount ~/reg\n  sregfs mount -f -o allow_other --cache-size 100GB /mnt/registry",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := applyMountOptions(cmd.Flags(), m.options); err != nil {
+				return err
+			}
+			if err := a.set.check(); err != nil {
+				return err
+			}
+			if err := m.finish(); err != nil {
+				return err
+			}
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			if m.foreground || inBackground() {
+				return a.serveMount(cmd.Context(), dir, m)
+			}
+			if err := a.checkMount(dir, m); err != nil {
+				return err
+			}
+			return a.startBackground(cmd.Context(), m.logFile)
+		},
+	}
+	f := c.Flags()
+	f.BoolVarP(&m.foreground, "foreground", "f", false, "stay in the foreground")
+	f.StringSliceVarP(&m.options, "options", "o", nil, "mount options, comma separated")
+	f.BoolVar(&m.fs.AllowOther, "allow-other", false, "let other users use the mount (needs user_allow_other in /etc/fuse.conf)")
+	f.BoolVar(&m.fs.AllowRoot, "allow-root", false, "let root use the mount")
+	f.BoolVar(&m.fs.DefaultPermissions, "default-permissions", false, "let the kernel check permission bits")
+	f.BoolVar(&m.fs.AutoUnmount, "auto-unmount", false, "unmount if sregfs ends unexpectedly")
+	f.BoolVarP(&m.index.ReadOnly, "read-only", "r", false, "change nothing in the registry")
+	f.StringVar(&m.fs.FSName, "fsname", "", "name shown in the mount table")
+	f.IntVar(&m.uid, "uid", -1, "owner of the files (default: who mounts)")
+	f.IntVar(&m.gid, "gid", -1, "group of the files (default: who mounts)")
+	f.StringVar(&m.umask, "umask", "", "permission bits to take away, octal")
+	f.StringVar(&m.push, "push", "close", "when close(2) of a pushed file returns: close (Drive has it) or background (it is in the journal)")
+	f.StringVar(&m.rm, "rm", "trash", "what rm does: trash, delete or deny")
+	f.StringVar(&m.cacheSize, "cache-size", "", "size of the block cache (default 20 GiB, at most 80 % of the free disk)")
+	f.StringVar(&m.minFree, "cache-min-free", "", "disk space the cache leaves free")
+	f.DurationVar(&m.index.Poll, "poll", 0, "how often Drive is asked for changes (default 10s)")
+	f.StringVar(&m.logFile, "log-file", "", "log of a background mount (default STATE/log)")
+	return c
+}
+
+// mountWords are option words of mount(8) and the FUSE library whose flag here
+// has another name, or none.
+var mountWords = map[string]string{
+	"ro": "read-only", "rw": "", "defaults": "", "_netdev": "", "nofail": "", "noauto": "", "auto": "", "user": "", "users": "",
+	"nosuid": "", "nodev": "", "noatime": "", "suid": "", "dev": "", "exec": "",
+}
+
+// applyMountOptions sets the flags that -o names.
+func applyMountOptions(f *pflag.FlagSet, options []string) error {
+	for _, o := range options {
+		key, value, valued := strings.Cut(o, "=")
+		if strings.HasPrefix(key, "x-") || key == "comment" || key == "" {
+			continue
+		}
+		name, known := mountWords[key]
+		if known && name == "" {
+			continue
+		}
+		if !known {
+			name = strings.ReplaceAll(key, "_", "-")
+		}
+		flag := f.Lookup(name)
+		if flag == nil || name == "options" {
+			return usagef("unknown mount option %q", key)
+		}
+		if !valued {
+			value = flag.NoOptDefVal
+			if value == "" {
+				return usagef("mount option %s needs a value: -o %s=…", key, key)
+			}
+		}
+		if err := f.Set(name, value); err != nil {
+			return usagef("mount option %s: %v", o, err)
+		}
+	}
+	return nil
+}
+
+// finish checks the choices and turns their text into values.
+func (m *mountFlags) finish() error {
+	switch m.push {
+	case "close":
+	case "background":
+		m.index.Background = true
+	default:
+		return usagef("--push is close or background, not %q", m.push)
+	}
+	switch m.rm {
+	case "trash":
+		m.index.Remove = index.RemoveTrash
+	case "delete":
+		m.index.Remove = index.RemoveDelete
+	case "deny":
+		m.index.Remove = index.RemoveDeny
+	default:
+		return usagef("--rm is trash, delete or deny, not %q", m.rm)
+	}
+	var err error
+	if m.index.CacheSize, err = parseSize("cache-size", m.cacheSize); err != nil {
+		return err
+	}
+	if m.index.CacheMinFree, err = parseSize("cache-min-free", m.minFree); err != nil {
+		return err
+	}
+	m.fs.ReadOnly = m.index.ReadOnly
+	return m.fs.SetOwner(m.uid, m.gid, m.umask)
+}
+
+// checkMount finds what would make the mount fail, before anything is started.
+func (a *app) checkMount(dir string, m mountFlags) error {
+	if holder, held := index.Holder(a.set.State); held {
+		return &holder
+	}
+	if err := sregfs.CheckMountPoint(dir, a.set.State); err != nil {
+		return err
+	}
+	_, err := a.auth()
+	if errors.Is(err, drive.ErrNoCredentials) && index.Known(a.set.State) {
+		a.log.Warn("no credentials: images seen and cached before can be used, nothing else")
+		return nil
+	}
+	return err
+}
+
+// serveMount mounts and stays until the mount is gone.
+func (a *app) serveMount(ctx context.Context, dir string, m mountFlags) (err error) {
+	ready := backgroundReply()
+	defer func() { ready(err) }()
+	if err := a.checkMount(dir, m); err != nil {
+		return err
+	}
+	m.index.Mount, m.fs.Log = dir, a.log
+	ix, closeIndex, err := a.openIndex(ctx, m.index)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeIndex()) }()
+	mnt, err := sregfs.Mount(ctx, dir, ix, m.fs)
+	if err != nil {
+		return err
+	}
+	ready(nil)
+	return a.untilUnmounted(ctx, mnt, ix)
+}
+
+// untilUnmounted waits for the end of the mount: by umount, or by our own
+// hand at SIGTERM or SIGINT. SIGHUP asks Drive for changes.
+func (a *app) untilUnmounted(ctx context.Context, mnt *sregfs.Mounted, ix *index.Index) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	done := make(chan error, 1)
+	go func() { done <- mnt.Wait() }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-hup:
+			if err := ix.Refresh(ctx); err != nil {
+				a.log.Warn(index.Sentence(err))
+			}
+		case <-ctx.Done():
+			// The caller's context is over; unmounting must not be.
+			if err := mnt.Unmount(context.WithoutCancel(ctx)); err != nil {
+				return fmt.Errorf("unmount: %w", err)
+			}
+			return <-done
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"sregfs/index"
+	"sregfs/index/image"
+)
+
+// readStatus asks the mount at dir how it is.
+func readStatus(dir string) (index.Status, error) {
+	data, err := os.ReadFile(filepath.Join(dir, ".sregfs", "status"))
+	if err != nil {
+		return index.Status{}, err
+	}
+	var s index.Status
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("status of %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+// watchPush reports the progress of ref's push from the mount's status until
+// stop is called, which waits for the last report.
+func (m *mounted) watchPush(ctx context.Context, ref image.Ref, progress func(done, total int64)) (stop func()) {
+	if progress == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if p, ok := m.push(ref); ok {
+				progress(p.Done, p.Total)
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+// push finds ref among the mount's pushes.
+func (m *mounted) push(ref image.Ref) (index.PushStatus, bool) {
+	s, err := readStatus(m.dir)
+	if err != nil {
+		m.log.Debugf("progress of %s: %v", ref, err)
+		return index.PushStatus{}, false
+	}
+	for _, p := range s.Pushes {
+		if p.Ref == ref.Short() {
+			return p, true
+		}
+	}
+	return index.PushStatus{}, false
+}
+
+// explain adds the mount's own sentence to an errno from a push.
+func (m *mounted) explain(ref image.Ref, err error) error {
+	if p, ok := m.push(ref); ok && p.Error != "" {
+		return &answeredError{text: p.Error, err: err}
+	}
+	return err
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"crypto/md5" //nolint:gosec // Drive's checksum, not a secret
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sregfs/index"
+)
+
+func (a *app) pullCommand() *cobra.Command {
+	var name string
+	var force bool
+	c := &cobra.Command{
+		Use:   "pull IMAGE",
+		Short: "Fetch an image to this machine, and check it",
+		Long: `Fetch IMAGE to STORAGE/collection/image/tag@version.sif, where STORAGE is
+SREGISTRY_STORAGE (default ~/.singularity/shub), or to the file given by --name.
+The bytes are checked against Drive's digest before the file gets its name.`,
+		Example: "  sregfs pull vsoch/hello-world:latest\n  sregfs pull --name hello.sif vsoch/hello-world",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a.announce()
+			a.say("Searching for %s in drive://%s", args[0], a.set.folder())
+			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
+				target := name
+				if target == "" {
+					target = a.stored(img)
+				}
+				had, err := a.haveAlready(target, img, force || name == "")
+				if err != nil {
+					return err
+				}
+				if !had {
+					if err := a.fetch(cmd.Context(), reg, img, target); err != nil {
+						return fmt.Errorf("pull %s: %w", img, err)
+					}
+				}
+				if a.set.JSON {
+					return json.NewEncoder(a.out).Encode(struct {
+						Path  string      `json:"path"`
+						Image index.Image `json:"image"`
+					}{target, img})
+				}
+				word := "new"
+				if had {
+					word = "update"
+				}
+				a.say("[container][%s] %s", word, img)
+				if a.set.Quiet {
+					fmt.Fprintln(a.out, target)
+					return nil
+				}
+				fmt.Fprintf(a.out, "Success! %s\n", target)
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&name, "name", "", "file to write")
+	c.Flags().BoolVarP(&force, "force", "f", false, "replace a file that is there")
+	return c
+}
+
+// say prints what people like to see and scripts do not.
+func (a *app) say(format string, args ...any) {
+	if !a.set.Quiet && !a.set.JSON {
+		fmt.Fprintf(a.out, format+"\n", args...)
+	}
+}
+
+// haveAlready says whether target holds the image's bytes. Another file there
+// is an error unless it may be replaced.
+func (a *app) haveAlready(target string, img index.Image, replace bool) (bool, error) {
+	f, err := os.Open(target)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, localFile(err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return false, localFile(err)
+	}
+	if fi.Mode().IsRegular() && fi.Size() == img.Size {
+		sum := newDigest(img)
+		if _, err := io.Copy(sum, f); err != nil {
+			return false, localFile(err)
+		}
+		if sum.check() == nil {
+			return true, nil
+		}
+	}
+	if !replace || !fi.Mode().IsRegular() {
+		return false, fmt.Errorf("%s: %w; --force replaces it", target, iofs.ErrExist)
+	}
+	return false, nil
+}
+
+// fetch writes the image to target: first beside it, then, checked and on
+// disk, under its name.
+func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target string) (err error) {
+	src, err := reg.Open(ctx, img)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return localFile(err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".part-*")
+	if err != nil {
+		return localFile(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
+		}
+	}()
+	bars := newBars(a)
+	defer bars.finish()
+	sum := newDigest(img)
+	buf := make([]byte, 4<<20)
+	for off := int64(0); off < img.Size; {
+		n, err := src.ReadAt(ctx, buf[:min(int64(len(buf)), img.Size-off)], off)
+		if n == 0 && err != nil {
+			return err
+		}
+		if _, err := io.MultiWriter(tmp, sum).Write(buf[:n]); err != nil {
+			return localFile(err)
+		}
+		off += int64(n)
+		bars.show("pull "+img.Short(), off, img.Size)
+	}
+	if err := sum.check(); err != nil {
+		return err
+	}
+	if err := errors.Join(tmp.Chmod(0o755), tmp.Sync()); err != nil {
+		return localFile(err)
+	}
+	if err := tmp.Close(); err != nil {
+		return localFile(err)
+	}
+	return localFile(os.Rename(tmp.Name(), target))
+}
+
+// digest checks bytes against the digest Drive has for an image.
+type digest struct {
+	hash.Hash
+	want string
+}
+
+func newDigest(img index.Image) digest {
+	if img.SHA256 != "" {
+		return digest{sha256.New(), img.SHA256}
+	}
+	return digest{md5.New(), img.MD5} //nolint:gosec // Drive's checksum, not a secret
+}
+
+// check returns index.ErrDigest if what was written is not the image. Where
+// Drive has no digest at all there is nothing to check against.
+func (d digest) check() error {
+	if got := hex.EncodeToString(d.Sum(nil)); d.want != "" && !strings.EqualFold(got, d.want) {
+		return fmt.Errorf("%w: got %s, Drive says %s", index.ErrDigest, got, d.want)
+	}
+	return nil
+}

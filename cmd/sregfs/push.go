@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sregfs/index"
+	"sregfs/index/image"
+)
+
+func (a *app) pushCommand() *cobra.Command {
+	var name, tag string
+	c := &cobra.Command{
+		Use:     "push --name URI FILE",
+		Short:   "Send an image file to the registry",
+		Long:    "Send FILE to the registry as URI and return when Drive has it, whole, with its digest checked.",
+		Example: "  sregfs push --name vsoch/hello-world:pancakes hello.sif",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := pushRef(name, tag)
+			if err != nil {
+				return err
+			}
+			if err := checkFile(args[0]); err != nil {
+				return err
+			}
+			a.announce()
+			reg, err := a.openRegistry(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer reg.Close()
+			bars := newBars(a)
+			img, err := reg.Push(cmd.Context(), args[0], ref, extOf(args[0]), func(done, total int64) {
+				bars.show("push "+ref.Short(), done, total)
+			})
+			bars.finish()
+			if err != nil {
+				return fmt.Errorf("push %s: %w", ref, err)
+			}
+			if a.set.JSON {
+				return json.NewEncoder(a.out).Encode(img)
+			}
+			fmt.Fprintln(a.out, img.Name)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&name, "name", "", "name to push as: collection/image:tag")
+	c.Flags().StringVar(&tag, "tag", "", "tag, instead of the one in the name")
+	if err := c.MarkFlagRequired("name"); err != nil {
+		panic(err) // the flag is declared two lines above
+	}
+	return c
+}
+
+// pushRef is the name to push as; the tag given apart wins.
+func pushRef(name, tag string) (image.Ref, error) {
+	ref, err := image.Parse(name)
+	if err != nil {
+		return ref, usageError{err}
+	}
+	if tag != "" {
+		ref.Tag = tag
+		if ref, err = image.Parse(ref.Short()); err != nil {
+			return ref, usageError{err}
+		}
+	}
+	ref.Version = "" // the version is the content's digest, never what somebody says
+	return ref, nil
+}
+
+// checkFile refuses what can't be an image before anything is opened or sent.
+func checkFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return localFile(err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return localFile(err)
+	}
+	if !fi.Mode().IsRegular() {
+		return localFile(fmt.Errorf("%s is no regular file", path))
+	}
+	if err := image.Whole(f, fi.Size()); err != nil {
+		return fmt.Errorf("%w: %s: %w", index.ErrPartial, path, err)
+	}
+	return nil
+}
+
+// extOf is the image extension of a file's name, .sif where it has none.
+func extOf(path string) string {
+	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".simg", ".img", ".sqsh":
+		return ext
+	}
+	return ".sif"
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+)
+
+// app is what every verb gets: where to print, and the settings.
+type app struct {
+	out, err io.Writer
+	set      settings
+	log      *logrus.Logger
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
+	a := &app{out: out, err: errOut, log: logrus.New()}
+	a.log.SetOutput(errOut)
+	a.log.SetLevel(logrus.WarnLevel)
+	root := a.command()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errOut)
+
+	// What fails before a verb runs (unknown verb or flag, wrong number of
+	// arguments) is a mistake in the call.
+	started := false
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		started = true
+		if a.set.Debug {
+			a.log.SetLevel(logrus.DebugLevel)
+		}
+		if a.set.Quiet {
+			a.log.SetLevel(logrus.ErrorLevel)
+		}
+		return a.set.check()
+	}
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if !started {
+		err = usageError{err}
+	}
+	report(errOut, err)
+	if code := exitCode(err); code != exitUsage {
+		return code
+	}
+	fmt.Fprintf(errOut, "Run '%s --help' for how to call it.\n", cmd.CommandPath())
+	return exitUsage
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sregfs",
+		Short: "A registry of Singularity/Apptainer images in Google Drive, as a file system",
+		Long: `sregfs mounts a registry of Singularity/Apptainer images, kept in Google Drive,
+as a file system: list it, run images from it as they arrive, copy images in to
+push them, share them by e-mail address.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 ambiguous name, 5 sign-in,
+6 permission or quota, 7 integrity, 8 conflict, 9 incomplete image, 10 network,
+12 state in use, 130 interrupted.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	a.set.register(root.PersistentFlags())
+	root.AddGroup(
+		&cobra.Group{ID: "mount", Title: "The mount:"},
+		&cobra.Group{ID: "registry", Title: "The registry:"},
+		&cobra.Group{ID: "account", Title: "Sign-in:"},
+		&cobra.Group{ID: "try", Title: "Without an account:"},
+	)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("mount", a.mountCommand(), a.umountCommand(), a.statusCommand())
+	add("registry", a.searchCommand(), a.getCommand(), a.inspectCommand(), a.pushCommand(), a.pullCommand(), a.shareCommand())
+	add("account", a.loginCommand(), a.logoutCommand())
+	add("try", a.emulatorCommand(), a.demoCommand())
+	root.AddCommand(&cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(*cobra.Command, []string) { fmt.Fprintln(a.out, version) },
+	})
+	root.Version = version
+	root.SetVersionTemplate("{{.Version}}\n")
+	return root
+}
+
+// announce prints the two lines that the registry tool prints before a verb
+// that talks to Drive.
+func (a *app) announce() {
+	if a.set.Quiet || a.set.JSON {
+		return
+	}
+	fmt.Fprintf(a.out, "[client|google-drive] [database|badger://%s]\n[folder][%s]\n", a.set.State, a.set.folder())
+}

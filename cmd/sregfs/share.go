@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"sregfs/index"
+)
+
+func (a *app) shareCommand() *cobra.Command {
+	var in index.Invite
+	var quietly bool
+	c := &cobra.Command{
+		Use:     "share --email ADDRESS IMAGE",
+		Short:   "Let somebody read an image, by e-mail address",
+		Example: "  sregfs share --email ann@uni.edu vsoch/hello-world:latest\n  sregfs share ls vsoch/hello-world\n  sregfs share rm --email ann@uni.edu vsoch/hello-world",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if in.Email == "" {
+				return usagef("share needs --email ADDRESS")
+			}
+			in.Notify = !quietly
+			a.announce()
+			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
+				answer, err := reg.Share(cmd.Context(), img, in)
+				if err != nil {
+					return fmt.Errorf("share %s with %s: %w", img, in.Email, err)
+				}
+				a.say("%s", img.Short())
+				fmt.Fprintln(a.out, answer)
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&in.Email, "email", "", "who to share with")
+	c.Flags().StringVar(&in.Role, "role", "reader", "reader, commenter or writer")
+	c.Flags().StringVar(&in.Message, "message", "", "text for the notification mail")
+	c.Flags().BoolVar(&quietly, "no-notify", false, "send no notification mail")
+
+	c.AddCommand(&cobra.Command{
+		Use: "ls IMAGE", Short: "List who may see an image", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
+				lines, err := reg.Shares(cmd.Context(), img)
+				if err != nil {
+					return fmt.Errorf("permissions of %s: %w", img, err)
+				}
+				if a.set.JSON {
+					return json.NewEncoder(a.out).Encode(lines)
+				}
+				for _, line := range lines {
+					fmt.Fprintln(a.out, line)
+				}
+				return nil
+			})
+		},
+	})
+	var email string
+	rm := &cobra.Command{
+		Use: "rm --email ADDRESS IMAGE", Short: "Take somebody's access to an image away", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if email == "" {
+				return usagef("share rm needs --email ADDRESS")
+			}
+			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
+				if err := reg.Unshare(cmd.Context(), img, email); err != nil {
+					return fmt.Errorf("unshare %s with %s: %w", img, email, err)
+				}
+				a.say("%s is no longer shared with %s", img.Short(), email)
+				return nil
+			})
+		},
+	}
+	rm.Flags().StringVar(&email, "email", "", "whose access ends")
+	c.AddCommand(rm)
+	return c
+}
