@@ -1,0 +1,171 @@
+package drivetest
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Limits are the service's quotas. Zero values are no limit.
+type Limits struct {
+	UnitsPerMinute int           // of one user; beyond it 403 and 429 in turn. The service: 325,000
+	FileDownload   int64         // bytes of one file that may be asked for in 24 h, by the ranges requested, read or not
+	UploadPerDay   int64         // bytes one user may upload in 24 h; the upload that crosses it completes. The service: 750 GB
+	GrantLife      time.Duration // of refresh tokens. The service: 7 days while the consent screen is in testing
+}
+
+// units is the price of a call in quota units.
+func units(op string) int {
+	switch {
+	case op == "media":
+		return 200
+	case strings.HasSuffix(op, ".list"):
+		return 100
+	case strings.HasSuffix(op, ".create"), strings.HasSuffix(op, ".update"), strings.HasSuffix(op, ".delete"),
+		strings.HasSuffix(op, ".copy"), strings.HasSuffix(op, ".emptyTrash"), op == "upload.begin", op == "upload.multipart", op == "upload.media":
+		return 50
+	case op == "upload.chunk", op == "upload.status", op == "upload.cancel", op == "discovery":
+		return 0
+	}
+	return 5
+}
+
+// window counts something since a moment.
+type window struct {
+	since time.Time
+	count int64
+}
+
+// add counts n into the window of length span that holds now, and returns the count before.
+func (w *window) add(now time.Time, span time.Duration, n int64) int64 {
+	if now.Sub(w.since) >= span {
+		*w = window{since: now}
+	}
+	before := w.count
+	w.count += n
+	return before
+}
+
+// meter counts what users and files have cost.
+type meter struct {
+	now func() time.Time
+
+	mu        sync.Mutex // guards what follows
+	limits    Limits
+	units     map[string]*window // by user, a minute
+	uploads   map[string]*window // by user, a day
+	downloads map[string]*window // by file, a day
+	refused   int                // rate refusals so far; the service mixes their shapes
+}
+
+func newMeter(l Limits, now func() time.Time) *meter {
+	return &meter{now: now, limits: l, units: map[string]*window{}, uploads: map[string]*window{}, downloads: map[string]*window{}}
+}
+
+func (m *meter) set(l Limits) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limits = l
+}
+
+func (m *meter) get() Limits {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.limits
+}
+
+func in(windows map[string]*window, key string) *window {
+	if windows[key] == nil {
+		windows[key] = &window{}
+	}
+	return windows[key]
+}
+
+// spend charges the user with a call.
+func (m *meter) spend(user string, n int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := in(m.units, user).add(m.now(), time.Minute, int64(n))
+	if m.limits.UnitsPerMinute == 0 || before+int64(n) <= int64(m.limits.UnitsPerMinute) {
+		return nil
+	}
+	m.refused++
+	return []error{
+		errForbidden("userRateLimitExceeded"), errForbidden("rateLimitExceeded"), &apiError{Status: 429, Reason: "rateLimitExceeded"},
+	}[m.refused%3]
+}
+
+// download charges file with n bytes asked for.
+func (m *meter) download(file string, n int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := in(m.downloads, file).add(m.now(), 24*time.Hour, n)
+	if m.limits.FileDownload == 0 || before < m.limits.FileDownload {
+		return nil
+	}
+	return errForbidden("downloadQuotaExceeded")
+}
+
+// upload charges the user with n bytes received; with n 0 it asks whether a new upload may begin.
+func (m *meter) upload(user string, n int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := in(m.uploads, user).add(m.now(), 24*time.Hour, n)
+	if m.limits.UploadPerDay == 0 || before < m.limits.UploadPerDay {
+		return nil
+	}
+	return &apiError{Status: 403, Reason: "userRateLimitExceeded", Message: "User rate limit exceeded."}
+}
+
+// metered charges the call to its account and its file, and hands it to the API.
+func (s *Server) metered(w http.ResponseWriter, r *http.Request) {
+	op, cost := opName(r), units(opName(r))
+	note(r.Context(), func(q *Request) { q.Units = cost })
+	acc := accountFrom(r.Context())
+	if acc != nil {
+		if err := s.meter.spend(acc.email, cost); err != nil {
+			writeError(w, err)
+			return
+		}
+	}
+	if op == "media" && acc != nil {
+		if err := s.meter.download(s.requested(r)); err != nil {
+			writeError(w, err)
+			return
+		}
+	}
+	if acc != nil && strings.HasPrefix(r.URL.Path, "/upload/") {
+		if err := s.meter.upload(acc.email, 0); err != nil {
+			writeError(w, err)
+			return
+		}
+	}
+	s.api.ServeHTTP(w, r)
+}
+
+// requested tells which file a media request is for and how many bytes it asks for: an open range counts
+// to the end, however little of it is read.
+func (s *Server) requested(r *http.Request) (id string, n int64) {
+	id = r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	s.store.mu.RLock()
+	var size int64
+	if f := s.store.files[id]; f != nil && f.head() != nil {
+		size = f.head().Size
+	}
+	s.store.mu.RUnlock()
+	from, to, ok := strings.Cut(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-")
+	if !ok {
+		return id, size
+	}
+	first, _ := strconv.ParseInt(from, 10, 64) // a malformed range is not ours to judge: it counts from 0
+	last, err := strconv.ParseInt(to, 10, 64)
+	switch {
+	case from == "" && err == nil: // the last bytes of the file
+		return id, min(last, size)
+	case err != nil || last >= size:
+		last = size - 1
+	}
+	return id, max(last-first+1, 0)
+}
