@@ -37,7 +37,12 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, srv: drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}}), dir: t.TempDir()}
+	return newWorldIn(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
+}
+
+func newWorldIn(t testing.TB, o drivetest.Options) *world {
+	t.Helper()
+	w := &world{t: t, srv: drivetest.NewServer(t, o), dir: t.TempDir()}
 	for _, user := range []string{"ann@uni.edu", "bob@uni.edu"} {
 		require.NoError(t, w.srv.User(user).WriteCredentials(w.path("users", user)))
 	}
