@@ -1,0 +1,59 @@
+# sregfs: everything a developer types. A fresh Debian machine needs Go, make and apt; scripts/setup brings the rest.
+
+export PATH := $(PATH):/usr/local/go/bin
+PREFIX ?= /usr/local
+
+.PHONY: all build test race e2e lint fuzz bench demo check install clean
+
+all: build
+
+# The command, at bin/sregfs.
+build:
+	go build -o bin/ ./cmd/...
+
+# Everything: unit, emulator and mount tests under the race detector, then the real container runtime.
+test:
+	scripts/setup --test
+	go vet ./...
+	go vet -tags e2e ./scripts/...
+	go test -race -timeout 20m ./...
+	$(MAKE) --no-print-directory e2e
+
+race:
+	go test -race -timeout 20m ./...
+
+# Real Apptainer on real mounts. SREGFS_E2E=skip leaves it out, and says so.
+e2e: build
+	[ "$(SREGFS_E2E)" = skip ] || scripts/setup --e2e
+	SREGFS_BIN=$(CURDIR)/bin/sregfs go test -tags e2e -count=1 -v -timeout 25m ./scripts/e2e/
+
+lint:
+	scripts/setup --tools
+	.tools/bin/golangci-lint run ./...
+	.tools/bin/golangci-lint run --build-tags e2e ./scripts/...
+
+# One minute for each fuzz target there is: make fuzz [FUZZTIME=10m].
+fuzz:
+	scripts/fuzz.sh $(or $(FUZZTIME),1m)
+
+# Every benchmark, with its figures: make bench [BENCH=pattern].
+bench:
+	scripts/bench.sh $(BENCH)
+
+# A Drive of its own, a mount, a run, a push, a share: a minute, nothing left behind.
+demo:
+	scripts/setup --runtime
+	$(MAKE) --no-print-directory build
+	bin/sregfs demo
+
+# What a change must pass before it is offered.
+check: lint test
+	@! grep -n '^replace' go.mod || { echo "go.mod has a replace"; exit 1; }
+	@! grep -s ' fuse\.sregfs ' /proc/mounts || { echo "a test left its mount behind"; exit 1; }
+
+install: build
+	install -D -m 0755 bin/sregfs $(DESTDIR)$(PREFIX)/bin/sregfs
+
+clean:
+	rm -rf bin
+	go clean -testcache
