@@ -20,3 +20,13 @@ var (
 	// ErrUnsupported is a part of an image this package does not read: a compressor, an old format, an encrypted partition.
 	ErrUnsupported = errors.New("not supported")
 )
+
+// ignoreImage drops errors that are the image's own, and keeps those of reading it.
+func ignoreImage(err error) error {
+	for _, own := range []error{ErrTruncated, ErrCorrupt, ErrUnsupported} {
+		if errors.Is(err, own) {
+			return nil
+		}
+	}
+	return err
+}

@@ -1,42 +1,96 @@
 package imagetest
 
 import (
-	"errors"
+	"bytes"
 	"io"
+	"math/rand/v2"
+	"os"
 	"testing"
 )
 
-// Option sets one thing about an image: Labels or Seed.
+// Option sets one thing about an image: Labels, Seed or Old.
 type Option interface{ apply(*content) }
 
-// Labels are the labels the image carries.
+// Labels are the labels the image carries; none by default.
 type Labels map[string]string
 
-// Seed makes images of one size differ; the same seed makes the same bytes.
+// Seed makes images of one size differ.
 type Seed uint64
 
-type content struct{}
+// Old makes a SIF as Singularity before 3.6 did: its labels are in the squashfs only.
+type Old bool
 
-func (Labels) apply(*content) {}
-func (Seed) apply(*content)   {}
+// content is what an image is made of.
+type content struct {
+	labels Labels
+	seed   Seed
+	old    Old
+}
 
-// SIF returns a SIF of exactly size bytes.
-func SIF(t testing.TB, size int64, opts ...Option) []byte { t.Fatal("TODO"); return nil }
+func (l Labels) apply(c *content) { c.labels = l }
+func (s Seed) apply(c *content)   { c.seed = s }
+func (o Old) apply(c *content)    { c.old = o }
 
-// Simg returns a Singularity 2 image of exactly size bytes.
-func Simg(t testing.TB, size int64, opts ...Option) []byte { t.Fatal("TODO"); return nil }
+func newContent(opts []Option) content {
+	var c content
+	for _, o := range opts {
+		o.apply(&c)
+	}
+	return c
+}
 
-// SIFFile writes a SIF of exactly size bytes to path.
-func SIFFile(t testing.TB, path string, size int64, opts ...Option) { t.Fatal("TODO") }
+// SIF returns a SIF of exactly size bytes. Below some 40 KB there is no room for one, and the test fails.
+func SIF(t testing.TB, size int64, opts ...Option) []byte {
+	t.Helper()
+	return written(t, WriteSIF, size, opts)
+}
 
-// WriteSIF writes a SIF of exactly size bytes to w, in one pass and constant memory.
-func WriteSIF(w io.Writer, size int64, opts ...Option) error { return errors.New("TODO") }
+// Simg returns a Singularity 2 image of exactly size bytes, at least some 2 KB.
+func Simg(t testing.TB, size int64, opts ...Option) []byte {
+	t.Helper()
+	return written(t, WriteSimg, size, opts)
+}
 
-// WriteSimg writes a Singularity 2 image of exactly size bytes to w, in one pass and constant memory.
-func WriteSimg(w io.Writer, size int64, opts ...Option) error { return errors.New("TODO") }
+func written(t testing.TB, write func(io.Writer, int64, ...Option) error, size int64, opts []Option) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	b.Grow(int(size))
+	if err := write(&b, size, opts...); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
 
-// Bytes returns n bytes of noise; the same seed makes the same bytes.
-func Bytes(seed uint64, n int64) []byte { return make([]byte, n) }
+// SIFFile writes a SIF of exactly size bytes to path, in constant memory.
+func SIFFile(t testing.TB, path string, size int64, opts ...Option) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err == nil {
+		err = WriteSIF(f, size, opts...)
+		if closeErr := f.Close(); err == nil {
+			err = closeErr
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Bytes returns n bytes of noise.
+func Bytes(seed uint64, n int64) []byte {
+	b := make([]byte, n)
+	_, _ = noise(Seed(seed)).Read(b) // never fails
+	return b
+}
 
 // Zeros returns n zero bytes.
 func Zeros(n int64) []byte { return make([]byte, n) }
+
+// noise is an endless reader of the bytes seed stands for.
+func noise(seed Seed) *rand.ChaCha8 {
+	key := [32]byte{'s', 'r', 'e', 'g', 'f', 's'}
+	for i := range 8 {
+		key[24+i] = byte(seed >> (8 * i))
+	}
+	return rand.NewChaCha8(key)
+}
