@@ -1,14 +1,29 @@
 package drive
 
 import (
-	"errors"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	gdrive "google.golang.org/api/drive/v3"
+	"google.golang.org/api/option"
 )
 
 // DefaultURL is the root of Google's API.
 const DefaultURL = "https://www.googleapis.com"
+
+// Defaults of Options.
+const (
+	defaultConnections = 8
+	defaultTimeout     = time.Minute
+	defaultAgent       = "sregfs"
+)
 
 // Options of a Client.
 type Options struct {
@@ -20,27 +35,119 @@ type Options struct {
 	Log         logrus.FieldLogger // nil: silent
 }
 
-// Client speaks to one Drive as one account. It is safe for concurrent use.
+// Client speaks to one Drive as one account. It is safe for concurrent use, and has no goroutine of its own.
 type Client struct {
-	opts Options
+	root    string // URL without a slash at its end
+	svc     *gdrive.Service
+	content *http.Client // for bytes of images; JSON calls have their own connections, so that neither waits for the other
+	reads   chan struct{}
+	writes  chan struct{}
+	sharing chan struct{} // held while a permission is changed: of concurrent changes Drive keeps one
+	bases   []*http.Transport
+	pace    *pace
+	times   times
+	timeout time.Duration
+	log     logrus.FieldLogger
+	count   counters
+	hashes  hashes
 }
 
+// counters of a Client; what its fields mean is said at Stats.
+type counters struct{ requests, retries, in, out atomic.Int64 }
+
 // New makes a Client; nothing is sent yet.
-func New(o Options) (*Client, error) { return &Client{opts: o}, nil }
+func New(o Options) (*Client, error) {
+	o.URL = strings.TrimRight(or(o.URL, DefaultURL), "/")
+	o.Connections = or(o.Connections, defaultConnections)
+	o.Timeout = or(o.Timeout, defaultTimeout)
+	root, err := url.Parse(o.URL)
+	if err != nil || root.Host == "" || (root.Scheme != "https" && root.Scheme != "http") {
+		return nil, fmt.Errorf("drive address %q is not http(s)://HOST", o.URL)
+	}
+	if o.Log == nil {
+		o.Log = silentLog()
+	}
+	c := &Client{
+		root: o.URL, timeout: o.Timeout, log: o.Log, pace: newPace(),
+		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1),
+		times: times{
+			reply: max(o.Timeout/2, time.Millisecond), idle: min(30*time.Second, o.Timeout),
+			answered: time.Second, cut: 100 * time.Millisecond, longest: 32 * time.Second,
+		},
+	}
+	connect := func(idle int) *http.Client {
+		base := newTransport(idle)
+		c.bases = append(c.bases, base)
+		return &http.Client{
+			Transport:     &wire{base: base, auth: o.Auth, host: root.Host, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // 308 is "go on" here
+		}
+	}
+	c.content = connect(2 * o.Connections)
+	// The context is of no use to NewService when it is given its http.Client.
+	c.svc, err = gdrive.NewService(context.Background(), option.WithHTTPClient(connect(4)), option.WithEndpoint(c.root+"/drive/v3/")) //nolint:forbidigo // see above
+	if err != nil {
+		return nil, fmt.Errorf("drive client: %w", err)
+	}
+	return c, nil
+}
 
 // Close drops idle connections. Calls under way end by their contexts.
-func (c *Client) Close() {}
+func (c *Client) Close() {
+	for _, base := range c.bases {
+		base.CloseIdleConnections()
+	}
+}
 
 // Stats are counters since New.
 type Stats struct {
-	Requests  int64     `json:"requests"`  // HTTP requests, retries included
-	Retries   int64     `json:"retries"`   // calls repeated after a passing fault
-	BytesIn   int64     `json:"bytesIn"`   // of response bodies
-	BytesOut  int64     `json:"bytesOut"`  // of request bodies
-	Throttled time.Time `json:"throttled"` // until when requests are held back, zero if they are not
+	Requests  int64     `json:"requests"`           // HTTP requests, retries included
+	Retries   int64     `json:"retries"`            // requests repeated after a passing fault
+	BytesIn   int64     `json:"bytesIn"`            // of response bodies
+	BytesOut  int64     `json:"bytesOut"`           // of request bodies
+	Throttled time.Time `json:"throttled,omitzero"` // requests are held back at least until then; zero if they are not
 }
 
 // Stats reads the counters.
-func (c *Client) Stats() Stats { return Stats{} }
+func (c *Client) Stats() Stats {
+	return Stats{
+		Requests: c.count.requests.Load(), Retries: c.count.retries.Load(),
+		BytesIn: c.count.in.Load(), BytesOut: c.count.out.Load(), Throttled: c.pace.throttled(),
+	}
+}
 
-var errUnfinished = errors.New("drive: not written yet")
+// hashes remembers the x-goog-hash of contents read, the only thing in a ranged answer that tells one
+// revision from another of the same size.
+type hashes struct {
+	mu   sync.Mutex // guards seen
+	seen map[Content]string
+}
+
+// hashesMost bounds the memory; beyond it everything is forgotten, which costs a check, not a byte.
+const hashesMost = 4096
+
+// differs notes hash for f and says whether another one was seen before.
+func (h *hashes) differs(f Content, hash string) bool {
+	if hash == "" || f.Revision == "" {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if old, ok := h.seen[f]; ok {
+		return old != hash
+	}
+	if h.seen == nil || len(h.seen) >= hashesMost {
+		h.seen = map[Content]string{}
+	}
+	h.seen[f] = hash
+	return false
+}
+
+// or is v, or other if v is the zero value.
+func or[T comparable](v, other T) T {
+	var zero T
+	if v == zero {
+		return other
+	}
+	return v
+}

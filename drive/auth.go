@@ -1,0 +1,319 @@
+package drive
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/jwt"
+)
+
+// Scope is the permission we ask for: all of the Drive. With the narrower drive.file neither images pushed
+// by the registry's own tool nor those shared by others would be visible.
+const Scope = "https://www.googleapis.com/auth/drive"
+
+// Kinds of client files.
+const (
+	KindInstalled      = "installed"
+	KindWeb            = "web"
+	KindServiceAccount = "service_account"
+)
+
+// AuthOptions name the files of the sign-in.
+type AuthOptions struct {
+	Credentials string // OAuth client file ("installed" or "web"), or a service account's key
+	Token       string // token file; "" with Save unset: the token lives in memory only
+	Import      string // token of the Python registry tool, used while Token does not exist; never written
+	Save        bool   // write new tokens to Token
+	Log         logrus.FieldLogger
+}
+
+// Auth is who we are to Drive: a client, and the grant of a person. It is safe for concurrent use. A token
+// file that another process replaced is read again before the next request.
+type Auth struct {
+	opts AuthOptions
+	kind string
+	conf *oauth2.Config // of a person's sign-in
+	uris []string       // redirect addresses registered for a "web" client
+	key  *jwt.Config    // of a service account
+	http *http.Client
+	turn chan struct{} // held while a token is fetched: one process, one refresh
+
+	mu       sync.Mutex // guards what follows, and writing the token file
+	token    *oauth2.Token
+	dead     string      // the refresh token that was refused: not to be tried again
+	stamp    os.FileInfo // of the token file when it was read
+	keepFile bool        // the token file belongs to the Python tool: new tokens stay in memory
+}
+
+// OpenAuth reads the files. No file named, or none there, is ErrNoCredentials; one that cannot be used is
+// ErrCredentials. A missing token is no error: SignedIn says, and calls fail with ErrSignIn.
+func OpenAuth(o AuthOptions) (*Auth, error) {
+	if o.Log == nil {
+		o.Log = silentLog()
+	}
+	if o.Credentials == "" {
+		return nil, ErrNoCredentials
+	}
+	text, err := os.ReadFile(o.Credentials)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", o.Credentials, ErrNoCredentials)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCredentials, err)
+	}
+	transport := newTransport(0)
+	transport.DisableKeepAlives = true // a request an hour
+	a := &Auth{opts: o, turn: make(chan struct{}, 1), http: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+	if err := a.parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", o.Credentials, ErrCredentials, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reload()
+	a.importToken()
+	return a, nil
+}
+
+// clientFile is every kind of file Google's console hands out.
+type clientFile struct {
+	Installed *clientSection `json:"installed"`
+	Web       *clientSection `json:"web"`
+
+	Type       string `json:"type"`
+	Email      string `json:"client_email"`
+	PrivateKey string `json:"private_key"`
+	KeyID      string `json:"private_key_id"`
+	TokenURI   string `json:"token_uri"`
+}
+
+type clientSection struct {
+	ID        string   `json:"client_id"`
+	Secret    string   `json:"client_secret"`
+	AuthURI   string   `json:"auth_uri"`
+	TokenURI  string   `json:"token_uri"`
+	Redirects []string `json:"redirect_uris"`
+}
+
+// parse finds out what kind of client text describes. Its errors do not quote text: it holds secrets.
+func (a *Auth) parse(text []byte) error {
+	var f clientFile
+	if json.Unmarshal(text, &f) != nil {
+		return errors.New("it is not JSON; download it again from the Google Cloud console, APIs & Services, Credentials")
+	}
+	section := f.Installed
+	a.kind = KindInstalled
+	if section == nil {
+		section, a.kind = f.Web, KindWeb
+	}
+	switch {
+	case section != nil:
+		return a.parseClient(section)
+	case f.Type == KindServiceAccount:
+		return a.parseKey(f)
+	case f.Type != "":
+		return fmt.Errorf("it is of type %.40q; needed is an OAuth client of type Desktop app, or a service account key", f.Type)
+	}
+	return errors.New(`it has neither "installed" nor "web", and is no service account key; needed is an OAuth client of type Desktop app`)
+}
+
+func (a *Auth) parseClient(s *clientSection) error {
+	if s.ID == "" {
+		return errors.New("its client_id is missing")
+	}
+	a.uris = s.Redirects
+	a.conf = &oauth2.Config{ClientID: s.ID, ClientSecret: s.Secret, Scopes: []string{Scope}, Endpoint: oauth2.Endpoint{
+		AuthURL:   or(s.AuthURI, "https://accounts.google.com/o/oauth2/auth"),
+		TokenURL:  or(s.TokenURI, googleTokenURL),
+		AuthStyle: oauth2.AuthStyleInParams,
+	}}
+	return errors.Join(checkURL("auth_uri", a.conf.Endpoint.AuthURL), checkURL("token_uri", a.conf.Endpoint.TokenURL))
+}
+
+func (a *Auth) parseKey(f clientFile) error {
+	a.kind = KindServiceAccount
+	if f.Email == "" {
+		return errors.New("its client_email is missing")
+	}
+	block, _ := pem.Decode([]byte(f.PrivateKey))
+	if block == nil {
+		return errors.New("its private_key is not PEM")
+	}
+	if _, err := x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
+		if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
+			return errors.New("its private_key is not an RSA key")
+		}
+	}
+	a.key = &jwt.Config{
+		Email: f.Email, PrivateKey: []byte(f.PrivateKey), PrivateKeyID: f.KeyID,
+		Scopes: []string{Scope}, TokenURL: or(f.TokenURI, googleTokenURL),
+	}
+	return checkURL("token_uri", a.key.TokenURL)
+}
+
+const googleTokenURL = "https://oauth2.googleapis.com/token" //nolint:gosec // an address, no secret
+
+func checkURL(field, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return fmt.Errorf("its %s is no address", field)
+	}
+	return nil
+}
+
+// Kind is KindInstalled, KindWeb or KindServiceAccount.
+func (a *Auth) Kind() string { return a.kind }
+
+// SignedIn says whether there is a grant that was not refused yet. It asks nobody.
+func (a *Auth) SignedIn() bool {
+	if a.key != nil {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reload()
+	return a.token.Valid() || a.refreshable()
+}
+
+// refreshable says whether there is a refresh token worth sending. Callers hold mu.
+func (a *Auth) refreshable() bool {
+	return a.token != nil && a.token.RefreshToken != "" && a.token.RefreshToken != a.dead
+}
+
+// accessToken gives a token for one request, fetching a new one if need be. A nil Auth has none.
+func (a *Auth) accessToken(ctx context.Context) (string, error) {
+	if a == nil {
+		return "", &Error{Op: "oauth", Kind: ErrSignIn}
+	}
+	if token, ok := a.current(); ok {
+		return token, nil
+	}
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	if token, ok := a.current(); ok { // the one before us fetched it
+		return token, nil
+	}
+	token, err := a.fetch(ctx)
+	if err != nil {
+		return "", err
+	}
+	a.keep(token)
+	return token.AccessToken, nil
+}
+
+// current is the access token at hand, if it is good for a request.
+func (a *Auth) current() (string, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reload()
+	if !a.token.Valid() {
+		return "", false
+	}
+	return a.token.AccessToken, true
+}
+
+// reject notes that Drive refused an access token, though its time was not over.
+func (a *Auth) reject(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.token != nil && a.token.AccessToken == token {
+		spent := *a.token
+		spent.AccessToken = ""
+		a.token = &spent
+	}
+}
+
+// fetch asks the token endpoint, with the refresh token or the key. Callers hold turn.
+func (a *Auth) fetch(ctx context.Context) (*oauth2.Token, error) {
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, a.http)
+	if a.key != nil {
+		token, err := a.key.TokenSource(ctx).Token()
+		return token, tokenError(ctx, err)
+	}
+	a.mu.Lock()
+	worth, old := a.refreshable(), a.token
+	a.mu.Unlock()
+	if !worth {
+		return nil, &Error{Op: "oauth", Kind: ErrSignIn}
+	}
+	token, err := a.conf.TokenSource(ctx, &oauth2.Token{RefreshToken: old.RefreshToken}).Token()
+	if err = tokenError(ctx, err); errors.Is(err, ErrSignIn) {
+		a.mu.Lock()
+		a.dead = old.RefreshToken
+		a.mu.Unlock()
+	}
+	return token, err
+}
+
+// keep makes token the one to use, and saves it.
+func (a *Auth) keep(token *oauth2.Token) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keepLocked(token)
+}
+
+// keepLocked is keep for callers who hold mu.
+func (a *Auth) keepLocked(token *oauth2.Token) {
+	a.token, a.dead = token, ""
+	if !a.opts.Save || a.opts.Token == "" || a.key != nil || a.keepFile {
+		return
+	}
+	stamp, err := saveToken(a.opts.Token, token)
+	if err != nil {
+		a.opts.Log.WithError(err).Warn("the refreshed token could not be saved; it is good until this process ends")
+		return
+	}
+	a.stamp = stamp
+}
+
+// tokenError is what the token endpoint's refusal means. What it answered is not quoted beyond its code
+// and description.
+func tokenError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var refused *oauth2.RetrieveError
+	if !errors.As(err, &refused) {
+		return &Error{Op: "oauth", Kind: kindOfFault(err), Err: bare(err)}
+	}
+	e := &Error{Op: "oauth", Reason: refused.ErrorCode, Message: plain(refused.ErrorDescription)}
+	if refused.Response != nil {
+		e.Status = refused.Response.StatusCode
+		e.RetryAfter = retryAfter(refused.Response.Header.Get("Retry-After"), time.Now())
+	}
+	switch e.Reason {
+	case "invalid_client", "unauthorized_client", "deleted_client":
+		e.Kind = ErrCredentials
+	case "invalid_grant", "access_denied", "invalid_rapt":
+		e.Kind = ErrSignIn
+	default:
+		e.Kind = kindOf(e.Status, e.Reason)
+	}
+	return e
+}
+
+// silentLog is for Options without one.
+func silentLog() logrus.FieldLogger {
+	silent := logrus.New()
+	silent.SetOutput(io.Discard)
+	return silent
+}

@@ -1,0 +1,185 @@
+package drive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Costs of calls in Drive's quota units, of which an account has 325,000 a minute
+// (https://developers.google.com/drive/api/guides/limits, 2026-09).
+const (
+	unitsRead     = 5
+	unitsList     = 100
+	unitsDownload = 200
+	unitsEdit     = 50
+)
+
+// oddAnswers is how often an answer against the protocol is asked for again: a proxy may have a bad moment.
+const oddAnswers = 2
+
+// op is one call of the API, as the retry loop sees it. Every op may be repeated after a lost reply: what
+// creates carries an id of its own, the rest says what shall be, not what shall change.
+type op struct {
+	name  string        // the API's, e.g. "files.get"
+	file  string        // id of the file it is about
+	units int           // cost
+	slots chan struct{} // held while a request is under way, never while waiting to repeat; nil: none
+	sends bool          // content goes up, or is copied: the daily wall applies
+}
+
+// call carries out o by do, again and again while the fault is passing and the time allows.
+func (c *Client) call(ctx context.Context, o op, do func(ctx context.Context) error) error {
+	r := c.retrier(o)
+	for {
+		err := r.attempt(ctx, do)
+		if err == nil {
+			return nil
+		}
+		if err = r.again(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// retrier is the state of one call under repetition.
+type retrier struct {
+	c         *Client
+	op        op
+	since     time.Time // start of the first attempt that brought nothing, zero while all is well
+	fails     int       // attempts since then
+	refreshed bool      // a 401 has cost one attempt already
+}
+
+func (c *Client) retrier(o op) *retrier { return &retrier{c: c, op: o} }
+
+// attempt is one try, within the quota and a slot. Its errors are *Error, or ctx's.
+func (r *retrier) attempt(ctx context.Context, do func(ctx context.Context) error) error {
+	if err := r.c.pace.wait(ctx, r.op.units); err != nil {
+		return r.explain(ctx, err)
+	}
+	if r.op.slots != nil {
+		select {
+		case r.op.slots <- struct{}{}:
+			defer func() { <-r.op.slots }()
+		case <-ctx.Done():
+			return r.explain(ctx, ctx.Err())
+		}
+	}
+	if r.since.IsZero() {
+		r.since = time.Now()
+	}
+	err := do(ctx)
+	if err == nil {
+		r.c.pace.well()
+		return nil
+	}
+	return r.explain(ctx, err)
+}
+
+// progress starts the clock and the pauses over.
+func (r *retrier) progress() { r.since, r.fails, r.refreshed = time.Time{}, 0, false }
+
+// again waits until the call may be repeated, and returns nil; or returns the error to give up with.
+func (r *retrier) again(ctx context.Context, err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	r.fails++
+	pause := r.c.times.answered
+	switch {
+	case e.Status == http.StatusUnauthorized && !r.refreshed:
+		r.refreshed = true // the wire has dropped the token: the next attempt brings a new one
+		return nil
+	case errors.Is(e.Kind, ErrProtocol) && r.fails <= oddAnswers, Retryable(e):
+	default:
+		return err
+	}
+	if errors.Is(e.Kind, ErrRateLimit) {
+		r.c.pace.slow(e.RetryAfter)
+	}
+	if e.Status == 0 {
+		pause = r.c.times.cut
+	}
+	pause = min(pause<<min(r.fails-1, 10), r.c.times.longest)
+	pause = max(pause/2+rand.N(pause+1), e.RetryAfter)
+
+	if r.since.IsZero() {
+		r.since = time.Now()
+	}
+	left := r.c.timeout - time.Since(r.since)
+	if left <= 0 || e.RetryAfter > left {
+		return fmt.Errorf("%w (gave up after %d attempts in %s)", err, r.fails, time.Since(r.since).Round(time.Millisecond))
+	}
+	r.c.count.retries.Add(1)
+	r.c.log.WithError(err).Debugf("drive: again in %s", min(pause, left))
+	t := time.NewTimer(min(pause, left))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return r.explain(ctx, ctx.Err())
+	}
+}
+
+// explain makes err ours: an *Error that names the call, or ctx's own error. What http puts around it, the
+// address, is dropped: it can hold a session's secret.
+func (r *retrier) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", r.op.name, ctx.Err())
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Kind: kindOfFault(err), Err: bare(err)}
+	}
+	named := *e
+	if named.Op == "" {
+		named.Op, named.File = r.op.name, r.op.file
+	}
+	if r.op.sends && named.Status == http.StatusForbidden && errors.Is(named.Kind, ErrRateLimit) && named.Message == dailyWall {
+		named.Kind = ErrQuota
+	}
+	return &named
+}
+
+// kindOfFault gives the sentinel of a request that was not answered, or not in full.
+func kindOfFault(err error) error {
+	for _, kind := range Errors() {
+		if errors.Is(err, kind) && kind != iofs.ErrNotExist && kind != iofs.ErrPermission && kind != iofs.ErrExist {
+			return kind
+		}
+	}
+	var (
+		network net.Error
+		syntax  *json.SyntaxError
+		shape   *json.UnmarshalTypeError
+	)
+	switch {
+	case errors.As(err, &syntax), errors.As(err, &shape):
+		return ErrProtocol
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return ErrTruncated
+	case errors.As(err, &network) && network.Timeout():
+		return ErrTimeout
+	}
+	return ErrOffline
+}
+
+// bare is err without the method and address of http's wrapping.
+func bare(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

@@ -1,0 +1,131 @@
+package drive
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// tokenFile is a token on disk: ours, which is how golang.org/x/oauth2 writes one, or the one of Python's
+// oauth2client, which the registry tool leaves. They share names; what only the latter has tells it.
+type tokenFile struct {
+	oauth2.Token
+	ClientID string    `json:"client_id"`    // oauth2client: of the client the grant was given to
+	Expires  time.Time `json:"token_expiry"` // oauth2client
+	Class    string    `json:"_class"`       // oauth2client
+}
+
+// foreign says that the Python tool wrote f: it is read, and left as it is for that tool.
+func (f *tokenFile) foreign() bool { return f.Class != "" || f.ClientID != "" }
+
+// parseToken reads either form. Its errors do not quote text.
+func parseToken(text []byte) (*tokenFile, error) {
+	var f tokenFile
+	if json.Unmarshal(text, &f) != nil {
+		return nil, errors.New("it is not a token")
+	}
+	if f.AccessToken == "" && f.RefreshToken == "" {
+		return nil, errors.New("it holds no token")
+	}
+	if f.foreign() {
+		f.Expiry = f.Expires
+	}
+	return &f, nil
+}
+
+// readToken reads the token at path if it was given to this client. A grant is of no use to another one.
+func (a *Auth) readToken(path string) (*tokenFile, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := parseToken(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if f.ClientID != "" && a.conf != nil && f.ClientID != a.conf.ClientID {
+		return nil, fmt.Errorf("%s: it was given to another OAuth client", path)
+	}
+	return f, nil
+}
+
+// reload reads the token file if it is not the one read before: `sregfs login` in another process, or that
+// of the Python tool, may have replaced it. Callers hold mu.
+func (a *Auth) reload() {
+	if a.opts.Token == "" || a.key != nil {
+		return
+	}
+	stamp, err := os.Stat(a.opts.Token)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		if a.stamp != nil { // somebody signed out
+			a.token, a.stamp = nil, nil
+		}
+		return
+	case err != nil || same(stamp, a.stamp):
+		return
+	}
+	a.stamp = stamp
+	f, err := a.readToken(a.opts.Token)
+	if err != nil {
+		a.opts.Log.WithError(err).Warn("the token file is of no use")
+		return
+	}
+	a.token, a.dead, a.keepFile = &f.Token, "", f.foreign()
+}
+
+// importToken takes over the grant of the Python tool, if we have none of our own. Callers hold mu.
+func (a *Auth) importToken() {
+	if a.token != nil || a.opts.Import == "" || a.key != nil {
+		return
+	}
+	f, err := a.readToken(a.opts.Import)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		a.opts.Log.WithError(err).Warn("the registry tool's token is of no use")
+		return
+	}
+	a.keepLocked(&f.Token)
+}
+
+// same says whether two looks at a file saw the same one, unchanged.
+func same(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// saveToken writes a token so that path holds the old one or the new one whole, readable by its owner only.
+func saveToken(path string, token *oauth2.Token) (os.FileInfo, error) {
+	text, err := json.MarshalIndent(token, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(dir, ".token-*") // made with mode 0600
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // after the rename there is nothing left to remove
+	_, err = f.Write(append(text, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return nil, err
+	}
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync() // a lost rename costs a sign-in, no more
+		_ = d.Close()
+	}
+	return os.Stat(path)
+}
