@@ -8,6 +8,7 @@ import (
 	iofs "io/fs"
 	"maps"
 	"slices"
+	"time"
 
 	gdrive "google.golang.org/api/drive/v3"
 	"google.golang.org/api/googleapi"
@@ -46,6 +47,7 @@ type Patch struct {
 	Name, Description *string
 	Properties        map[string]*string // keys not named stay; a nil value removes its key
 	Trashed           *bool
+	Modified          *time.Time // nil: the time of the change
 }
 
 // Update changes the metadata of a file, and returns what it is then.
@@ -62,6 +64,9 @@ func (c *Client) Update(ctx context.Context, id string, p Patch) (File, error) {
 	if p.Trashed != nil {
 		g.Trashed = *p.Trashed
 		g.ForceSendFields = append(g.ForceSendFields, "Trashed")
+	}
+	if p.Modified != nil {
+		g.ModifiedTime = p.Modified.UTC().Format("2006-01-02T15:04:05.000Z07:00") // Drive keeps milliseconds
 	}
 	for key, value := range p.Properties {
 		if value == nil {
