@@ -95,11 +95,14 @@ type Index struct {
 	lock  *os.File // holds the state directory, see lock.go
 	db    *badger.DB
 
-	base context.Context //nolint:containedctx // the index's life: what goes starts must end with Close, not with a caller
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	base   context.Context //nolint:containedctx // the index's life: what goes starts ends with Close, not with a caller
+	stop   context.CancelFunc
+	life   sync.Mutex // guards closed, so that nothing joins wg after Close began to wait
+	closed bool
+	wg     sync.WaitGroup
 
-	write  sync.Mutex // held for one Badger transaction that writes: they never conflict
+	// Lock order: remote's turn, catalog.order, write; then the leaves catalog.mu, remote.mu, events.mu, about.mu.
+	write  sync.Mutex // held for one Badger transaction that writes, so that they never conflict
 	cat    *catalog
 	remote *remote
 	events *events
@@ -116,7 +119,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	ix := &Index{o: o, dir: o.Dir, log: o.Log, drive: o.Drive, cat: newCatalog(), events: newEvents()}
+	ix := &Index{o: o, dir: o.Dir, log: o.Log, drive: o.Drive, cat: newCatalog(), remote: newRemote(), events: newEvents()}
 	ix.base, ix.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := ix.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index in %s: %w", o.Dir, err), ix.Close())
@@ -140,7 +143,7 @@ func (ix *Index) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := ix.load(); err != nil {
+	if err := errors.Join(ix.load(), ix.loadAbout()); err != nil {
 		return err
 	}
 	ix.goes(ix.deliver)
@@ -163,6 +166,9 @@ func (ix *Index) open(ctx context.Context) (err error) {
 // Close stops and joins everything the index started and releases the state directory. Uploads under way stop and stay
 // in the journal; drafts and records are on disk.
 func (ix *Index) Close() error {
+	ix.life.Lock()
+	ix.closed = true
+	ix.life.Unlock()
 	ix.stop()
 	ix.wg.Wait()
 	var errs []error
@@ -181,9 +187,13 @@ func (ix *Index) Close() error {
 	return errors.Join(errs...)
 }
 
-// goes runs f until Close, which cancels its context and waits for it.
+// goes runs f until Close, which cancels its context and waits for it. After Close it does nothing.
 func (ix *Index) goes(f func(context.Context)) {
-	ix.wg.Go(func() { f(ix.base) })
+	ix.life.Lock()
+	defer ix.life.Unlock()
+	if !ix.closed {
+		ix.wg.Go(func() { f(ix.base) })
+	}
 }
 
 // writing runs f in a Badger transaction that writes. One runs at a time, so f runs once and never meets a conflict; it

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -17,10 +18,15 @@ import (
 //	m <name>        -> text or JSON: schema, root (rootRecord), token (changes page token), listed, shared (times), about
 //	f <fileID>      -> fileRecord, what Drive said of one image; the tree is built from these in memory
 //	n <folded path> -> dirRecord, a directory made by Mkdir: "collection/nested" or "collection/image:tag"
+//	k <hash>        -> cacheRecord, the blocks on disk of one revision; bits are set only after fdatasync
+//	d <id BE64>     -> draftRecord, one draft and how far its push is: the journal
 const (
 	kMeta = 'm'
 	kFile = 'f'
 	kDir  = 'n'
+
+	kCache = 'k'
+	kDraft = 'd'
 )
 
 // schemaVersion is what this release writes. A directory with a higher one is refused, for its drafts' sake.
@@ -29,6 +35,9 @@ const schemaVersion = 1
 func metaKey(name string) []byte { return append([]byte{kMeta}, name...) }
 func fileKey(id string) []byte   { return append([]byte{kFile}, id...) }
 func dirKey(path string) []byte  { return append([]byte{kDir}, path...) }
+
+func cacheKey(hash string) []byte { return append([]byte{kCache}, hash...) }
+func draftKey(id uint64) []byte   { return binary.BigEndian.AppendUint64([]byte{kDraft}, id) }
 
 // The names under kMeta.
 const (

@@ -1,0 +1,267 @@
+package index
+
+import (
+	"fmt"
+	iofs "io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"unique"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"sregfs/index/image"
+)
+
+// catalog is every image on record, in memory, without labels and properties: half a kilobyte an image, so a registry of
+// 100,000 fits. It is a copy of the file records and changes only by publish, which reads them again.
+type catalog struct {
+	order sync.Mutex // held while publish reads records and puts them here, so that the last read is the last put
+
+	mu     sync.RWMutex // guards the rest, and is a leaf: held across no I/O
+	files  map[string]*Image
+	spaces map[string]*dirNode // top directory of each space; "" is always there
+}
+
+func newCatalog() *catalog {
+	return &catalog{files: map[string]*Image{}, spaces: map[string]*dirNode{"": {}}}
+}
+
+// compact is img without what the catalogue leaves on disk, its common texts shared.
+func (img Image) compact() *Image {
+	img.Labels, img.Properties = nil, nil
+	for _, s := range []*string{&img.Collection, &img.Image, &img.Tag, &img.Ext, &img.Space, &img.Owner} {
+		*s = unique.Make(*s).Value()
+	}
+	switch img.Version {
+	case img.MD5:
+		img.Version = img.MD5 // the same bytes, once
+	case img.SHA256:
+		img.Version = img.SHA256
+	}
+	return &img
+}
+
+// put makes img the image of file, nil for none, and returns what names changed.
+func (c *catalog) put(file string, img *Image, keep bool) []Event {
+	var out []Event
+	old := c.files[file]
+	if old != nil {
+		if img != nil && same(old, img) {
+			return nil
+		}
+		top := c.spaces[old.Space]
+		top.remove(old, keep)
+		if old.Space != "" && top.empty() {
+			delete(c.spaces, old.Space)
+		}
+		delete(c.files, file)
+		out = append(out, old.event())
+	}
+	if img != nil {
+		top := c.spaces[img.Space]
+		if top == nil {
+			top = &dirNode{}
+			c.spaces[img.Space] = top
+		}
+		top.insert(img)
+		c.files[file] = img
+		if e := img.event(); len(out) == 0 || out[0] != e {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// same tells whether two compact images are one.
+func same(a, b *Image) bool {
+	return a.Ref == b.Ref && a.Ext == b.Ext && a.Space == b.Space && a.Revision == b.Revision && a.Name == b.Name && a.Size == b.Size &&
+		a.MD5 == b.MD5 && a.SHA256 == b.SHA256 && a.Created.Equal(b.Created) && a.Modified.Equal(b.Modified) && a.Owner == b.Owner && a.Writable == b.Writable
+}
+
+// ids are the files of my registry, or those shared with me.
+func (c *catalog) ids(shared bool) []string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var out []string
+	for id, img := range c.files {
+		if (img.Space != "") == shared {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// count returns how many images are mine, and how many are shared with me.
+func (c *catalog) count() (mine, shared int) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, img := range c.files {
+		if img.Space == "" {
+			mine++
+		} else {
+			shared++
+		}
+	}
+	return mine, shared
+}
+
+func notExist(what string) error { return fmt.Errorf("%s: %w", what, iofs.ErrNotExist) }
+
+// Owners lists the spaces of other people whose images are shared with me, sorted.
+func (ix *Index) Owners() []string {
+	ix.cat.mu.RLock()
+	defer ix.cat.mu.RUnlock()
+	var out []string
+	for space := range ix.cat.spaces {
+		if space != "" {
+			out = append(out, space)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Collection returns what the directory at path holds, io/fs.ErrNotExist if there is none. Path "" is the top of the
+// space, which exists for my own registry and for each of Owners. It comes from memory.
+func (ix *Index) Collection(space, path string) (Collection, error) {
+	c := ix.cat
+	c.mu.RLock()
+	d := c.spaces[strings.ToLower(space)].find(path)
+	if d == nil {
+		c.mu.RUnlock()
+		return Collection{}, notExist("collection " + path)
+	}
+	if l := d.listing; l != nil {
+		out := d.described(l)
+		c.mu.RUnlock()
+		return out, nil
+	}
+	c.mu.RUnlock()
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d = c.spaces[strings.ToLower(space)].find(path); d == nil {
+		return Collection{}, notExist("collection " + path)
+	}
+	return d.described(d.list()), nil
+}
+
+func (d *dirNode) described(l *Collection) Collection {
+	out := *l
+	if out.Modified = d.modified; d.made.After(out.Modified) {
+		out.Modified = d.made
+	}
+	return out
+}
+
+// Versions returns the images of a tag, newest first, each version once. It is empty for a tag directory that exists
+// but holds nothing, and io/fs.ErrNotExist if there is no such tag.
+func (ix *Index) Versions(space string, ref image.Ref) ([]Image, error) {
+	ix.cat.mu.RLock()
+	t := ix.cat.tag(space, ref)
+	if t == nil {
+		ix.cat.mu.RUnlock()
+		return nil, notExist(ref.Short())
+	}
+	out := values(t.versions())
+	ix.cat.mu.RUnlock()
+	return ix.hydrate(out), nil
+}
+
+// Lookup returns the image of ref, the newest of its tag if ref has no version. A version may be written as the MD5 or
+// the SHA-256 of the content too. It returns io/fs.ErrNotExist if there is none.
+func (ix *Index) Lookup(space string, ref image.Ref) (Image, error) {
+	ix.cat.mu.RLock()
+	var found *Image
+	if t := ix.cat.tag(space, ref); t != nil {
+		for _, img := range t.images {
+			if ref.Version == "" || img.hasVersion(ref.Version) {
+				found = img
+				break
+			}
+		}
+	}
+	ix.cat.mu.RUnlock()
+	if found == nil {
+		return Image{}, notExist(ref.String())
+	}
+	return ix.hydrate([]Image{*found})[0], nil
+}
+
+func (c *catalog) tag(space string, ref image.Ref) *tagNode {
+	d := c.spaces[strings.ToLower(space)].find(ref.Collection)
+	if d == nil {
+		return nil
+	}
+	return d.tag(ref, false)
+}
+
+// ByID returns the image with Drive id file, io/fs.ErrNotExist if there is none.
+func (ix *Index) ByID(file string) (Image, error) {
+	ix.cat.mu.RLock()
+	img := ix.cat.files[file]
+	ix.cat.mu.RUnlock()
+	if img == nil {
+		return Image{}, notExist("image with id " + file)
+	}
+	return ix.hydrate([]Image{*img})[0], nil
+}
+
+// Images returns every image on record: mine, then those shared with me, each newest first.
+func (ix *Index) Images() []Image {
+	return ix.hydrate(ix.cat.all())
+}
+
+func (c *catalog) all() []Image {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	list := make([]*Image, 0, len(c.files))
+	for _, img := range c.files {
+		list = append(list, img)
+	}
+	slices.SortFunc(list, func(a, b *Image) int {
+		if (a.Space == "") != (b.Space == "") {
+			return strings.Compare(a.Space, b.Space)
+		}
+		return newer(a, b)
+	})
+	return values(list)
+}
+
+func values(list []*Image) []Image {
+	out := make([]Image, len(list))
+	for i, img := range list {
+		out[i] = *img
+	}
+	return out
+}
+
+// hydrate gives the images their labels and properties, from the records. An image whose record went since goes without.
+func (ix *Index) hydrate(list []Image) []Image {
+	err := ix.db.View(func(txn *badger.Txn) error {
+		for i := range list {
+			rec, err := getFile(txn, list[i].File)
+			if err != nil {
+				return err
+			}
+			if rec.ID != "" {
+				list[i].Properties, list[i].Labels = rec.Properties, image.Labels(rec.Properties, rec.Desc)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		ix.log.Warnf("labels: %v", err)
+	}
+	return list
+}
+
+// getFile returns the record of a file; its ID is "" if there is none.
+func getFile(txn *badger.Txn, id string) (fileRecord, error) {
+	b, err := getBytes(txn, fileKey(id))
+	if err != nil || b == nil {
+		return fileRecord{}, err
+	}
+	return decodeFile(b)
+}

@@ -1,0 +1,131 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"time"
+
+	iofs "io/fs"
+
+	"golang.org/x/sync/errgroup"
+
+	"sregfs/drive"
+)
+
+// listMine lists my registry and returns how many images Drive showed. A new token is taken before the listing, so that
+// what happens meanwhile is in the feed; a token still good is kept, for the feed may know what the listing does not yet.
+func (ix *Index) listMine(ctx context.Context) (int, error) {
+	s := ix.remote.get()
+	token := s.token
+	if token == "" {
+		var err error
+		if token, err = ix.drive.StartPageToken(ctx); err != nil {
+			return 0, err
+		}
+	}
+	root, _ := ix.remote.root()
+	n := 0
+	if root != "" {
+		var err error
+		if n, err = ix.walk(ctx, ix.drive.Images(ctx, root), false); err != nil {
+			return n, err
+		}
+	}
+	return n, ix.store(nil, nil, news{token: token, listed: time.Now()})
+}
+
+// listShared lists what other people share with me.
+func (ix *Index) listShared(ctx context.Context) error {
+	if _, err := ix.walk(ctx, ix.drive.SharedImages(ctx), true); err != nil {
+		return err
+	}
+	return ix.store(nil, nil, news{shared: time.Now()})
+}
+
+// walk stores what a listing shows, page by page. Listings lag: an image we hold and the listing lacks is asked for by
+// its id, and goes only if that says so.
+func (ix *Index) walk(ctx context.Context, pages iter.Seq2[[]drive.File, error], shared bool) (int, error) {
+	missing := map[string]bool{}
+	for _, id := range ix.cat.ids(shared) {
+		missing[id] = true
+	}
+	n := 0
+	for files, err := range pages {
+		if err != nil {
+			return n, err
+		}
+		if err := ix.store(files, nil, news{}); err != nil {
+			return n, err
+		}
+		for i := range files {
+			delete(missing, files[i].ID)
+		}
+		n += len(files)
+	}
+	ids := make([]string, 0, len(missing))
+	for id := range missing {
+		ids = append(ids, id)
+	}
+	return n, ix.confirm(ctx, ids)
+}
+
+// confirm asks Drive for files by id, which is never behind, and stores the answers.
+func (ix *Index) confirm(ctx context.Context, ids []string) error {
+	var (
+		mu    sync.Mutex // guards files and gone
+		files []drive.File
+		gone  []string
+	)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8) // 5 quota units each: far from any limit
+	for _, id := range ids {
+		g.Go(func() error {
+			f, err := ix.drive.Get(ctx, id)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, iofs.ErrNotExist), errors.Is(err, iofs.ErrPermission):
+				gone = append(gone, id)
+			case err != nil:
+				return err
+			default:
+				files = append(files, f)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if len(files)+len(gone) == 0 {
+		return nil
+	}
+	return ix.store(files, gone, news{})
+}
+
+// poll reads the changes feed from token on.
+func (ix *Index) poll(ctx context.Context, token string) error {
+	changes, next, err := ix.drive.Changes(ctx, token)
+	if err != nil {
+		return err
+	}
+	if len(changes) == 0 && next == token {
+		return nil
+	}
+	root, _ := ix.remote.root()
+	var files []drive.File
+	var gone []string
+	for _, c := range changes {
+		if c.ID == root && root != "" && (c.Removed || c.File == nil || c.File.Trashed) {
+			ix.remote.set(func(s *syncState) { s.ok = false })
+		}
+		if c.Removed || c.File == nil {
+			gone = append(gone, c.ID)
+		} else {
+			files = append(files, *c.File)
+		}
+	}
+	return ix.store(files, gone, news{token: next})
+}

@@ -1,0 +1,207 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"sregfs/drive"
+)
+
+// rootID returns the id of the registry's folder, which is found, or made, when it is first needed. A folder that was
+// pinned and has gone is an error (io/fs.ErrNotExist), never silently another one. In a read-only index without a folder
+// the id is "".
+func (ix *Index) rootID(ctx context.Context) (string, error) {
+	if id, ok := ix.remote.root(); ok {
+		return id, nil
+	}
+	if err := ix.remote.take(ctx); err != nil {
+		return "", err
+	}
+	defer ix.remote.give()
+	if err := ix.ensureRoot(ctx); err != nil {
+		return "", err
+	}
+	id, _ := ix.remote.root()
+	return id, nil
+}
+
+// ensureRoot makes sure, once per process and again after bad news, that the account is the one on record and that the
+// pinned folder is there. The caller has the turn.
+func (ix *Index) ensureRoot(ctx context.Context) error {
+	if _, ok := ix.remote.root(); ok {
+		return nil
+	}
+	about, err := ix.askAbout(ctx)
+	if err != nil {
+		return err
+	}
+	rec := ix.remote.pinned()
+	if rec.Account != "" && about.Email != rec.Account {
+		ix.log.Warnf("the records here are those of %s; signed in is %s, whose registry is listed afresh", rec.Account, about.Email)
+		if err := ix.forgetRemote(); err != nil {
+			return err
+		}
+		rec = rootRecord{}
+	}
+	if rec.Account != about.Email {
+		rec.Account = about.Email
+		if err := ix.pin(rec); err != nil {
+			return err
+		}
+	}
+	if rec.ID != "" {
+		err = ix.checkFolder(ctx, rec.ID)
+	} else {
+		rec, err = ix.findRoot(ctx, rec)
+	}
+	if err != nil {
+		return err
+	}
+	ix.remote.verified(rec)
+	return nil
+}
+
+// checkFolder tells whether id is a folder one can list.
+func (ix *Index) checkFolder(ctx context.Context, id string) error {
+	f, err := ix.drive.Get(ctx, id)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist):
+		return fmt.Errorf("the registry's folder %s (id %s) is gone from Drive, or no longer shared; name another one with --root-id: %w", ix.rootName(), id, err)
+	case err != nil:
+		return err
+	case f.MimeType != drive.FolderType:
+		return fmt.Errorf("%q (id %s) is no folder: %w", f.Name, id, iofs.ErrInvalid)
+	case f.Trashed:
+		return fmt.Errorf("the registry's folder %q (id %s) is in Drive's bin; restore it, or name another one with --root-id: %w", f.Name, id, iofs.ErrNotExist)
+	}
+	return nil
+}
+
+// findRoot finds the folder Options ask for, or makes it, and pins it.
+func (ix *Index) findRoot(ctx context.Context, rec rootRecord) (rootRecord, error) {
+	if id := ix.o.RootID; id != "" {
+		if err := ix.checkFolder(ctx, id); err != nil {
+			return rec, err
+		}
+		rec.ID, rec.Name = id, ""
+		return rec, ix.pin(rec)
+	}
+	rec.Name = ix.o.Root
+	f, more, err := ix.drive.Folder(ctx, ix.o.Root)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist) && ix.o.ReadOnly:
+		return rec, nil // asked for again at the next sync: somebody else may make it
+	case errors.Is(err, iofs.ErrNotExist):
+		return ix.makeRoot(ctx, rec)
+	case err != nil:
+		return rec, err
+	}
+	ix.noteOthers(f, more)
+	rec.ID = f.ID
+	return rec, ix.pin(rec)
+}
+
+// makeRoot makes the folder under a reserved id, so that a crash on the way makes one folder, not two. Two machines that
+// start at the same moment agree on the older folder.
+func (ix *Index) makeRoot(ctx context.Context, rec rootRecord) (rootRecord, error) {
+	if rec.Reserved == "" {
+		ids, err := ix.drive.GenerateIDs(ctx, 1)
+		if err != nil {
+			return rec, err
+		}
+		rec.Reserved = ids[0]
+		if err := ix.pin(rec); err != nil {
+			return rec, err
+		}
+	}
+	made, err := ix.drive.CreateFolder(ctx, rec.Reserved, ix.o.Root)
+	if err != nil {
+		return rec, fmt.Errorf("make the folder %q: %w", ix.o.Root, err)
+	}
+	rec.ID, rec.Reserved = made.ID, ""
+	if first, more, err := ix.drive.Folder(ctx, ix.o.Root); err == nil && first.ID != made.ID {
+		if err := ix.drive.Trash(ctx, made.ID); err != nil {
+			ix.noteOthers(first, more)
+		}
+		rec.ID = first.ID
+	}
+	return rec, ix.pin(rec)
+}
+
+// noteOthers reports folders of the registry's name that are not used.
+func (ix *Index) noteOthers(used drive.File, more []drive.File) {
+	ids := make([]string, 0, len(more))
+	for _, f := range more {
+		ids = append(ids, f.ID)
+	}
+	if len(ids) > 0 {
+		ix.log.Warnf("My Drive has %d folders named %q; the oldest (id %s) is used, not %v", len(ids)+1, used.Name, used.ID, ids)
+	}
+	ix.remote.set(func(s *syncState) { s.others = ids })
+}
+
+// pin records rec.
+func (ix *Index) pin(rec rootRecord) error {
+	rec.V = recordVersion
+	if err := ix.writing(func(txn *badger.Txn) error { return setJSON(txn, metaKey(metaRoot), rec) }); err != nil {
+		return err
+	}
+	ix.remote.set(func(s *syncState) {
+		if s.pin.ID != rec.ID {
+			s.token = "" // another folder: list it
+		}
+		s.pin = rec
+	})
+	return nil
+}
+
+// rightRoot tells whether the pinned folder is the one Options ask for.
+func (o Options) rightRoot(rec rootRecord) bool {
+	if o.RootID != "" {
+		return rec.ID == "" || rec.ID == o.RootID
+	}
+	return rec.Name == "" && rec.ID == "" || rec.Name == o.Root
+}
+
+// rootName is what a person calls the registry's folder.
+func (ix *Index) rootName() string {
+	if ix.o.RootID != "" {
+		return "id:" + ix.o.RootID
+	}
+	return ix.o.Root
+}
+
+// forgetRemote drops everything that came from Drive. Drafts, blocks and directories made here stay.
+func (ix *Index) forgetRemote() error {
+	ids := append(ix.cat.ids(false), ix.cat.ids(true)...)
+	err := ix.dropRecords()
+	if err != nil {
+		return fmt.Errorf("drop the records: %w", err)
+	}
+	ix.remote.set(func(s *syncState) { *s = syncState{} })
+	ix.publish(ids...)
+	return nil
+}
+
+// dropRecords removes the file records, then what says that they are complete. A crash in between is repaired by the
+// token's absence: it goes first.
+func (ix *Index) dropRecords() error {
+	err := ix.writing(func(txn *badger.Txn) error {
+		for _, name := range []string{metaToken, metaListed, metaShared, metaRoot, metaAbout} {
+			if err := txn.Delete(metaKey(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	ix.write.Lock()
+	defer ix.write.Unlock()
+	return ix.db.DropPrefix([]byte{kFile})
+}
