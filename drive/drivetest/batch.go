@@ -20,6 +20,9 @@ const (
 	maxBatchURL   = 8000
 )
 
+// isBatch says whether path takes batches: Drive's own, or the global one of clients without a newer discovery document.
+func isBatch(path string) bool { return path == "/batch/drive/v3" || path == "/batch" }
+
 // serveBatch carries out the calls of a multipart/mixed body one after the other and answers them in one
 // body, in their order. A call that fails fails alone.
 func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,7 @@
 package drivetest
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ func units(op string) int {
 	case strings.HasSuffix(op, ".create"), strings.HasSuffix(op, ".update"), strings.HasSuffix(op, ".delete"),
 		strings.HasSuffix(op, ".copy"), strings.HasSuffix(op, ".emptyTrash"), op == "upload.begin", op == "upload.multipart", op == "upload.media":
 		return 50
-	case op == "upload.chunk", op == "upload.status", op == "upload.cancel", op == "discovery":
+	case op == "upload.chunk", op == "upload.query", op == "upload.cancel", op == "discovery":
 		return 0
 	}
 	return 5
@@ -121,28 +122,71 @@ func (m *meter) upload(user string, n int64) error {
 
 // metered charges the call to its account and its file, and hands it to the API.
 func (s *Server) metered(w http.ResponseWriter, r *http.Request) {
-	op, cost := opName(r), units(opName(r))
-	note(r.Context(), func(q *Request) { q.Units = cost })
-	acc := accountFrom(r.Context())
-	if acc != nil {
-		if err := s.meter.spend(acc.email, cost); err != nil {
-			writeError(w, err)
-			return
-		}
-	}
-	if op == "media" && acc != nil {
-		if err := s.meter.download(s.requested(r)); err != nil {
-			writeError(w, err)
-			return
-		}
-	}
-	if acc != nil && strings.HasPrefix(r.URL.Path, "/upload/") {
-		if err := s.meter.upload(acc.email, 0); err != nil {
-			writeError(w, err)
-			return
-		}
+	if err := s.charge(r); err != nil {
+		writeError(w, err)
+		return
 	}
 	s.api.ServeHTTP(w, r)
+}
+
+// charge counts what a call costs and says whether it may go on.
+func (s *Server) charge(r *http.Request) error {
+	op := opName(r)
+	cost := units(op)
+	note(r.Context(), func(q *Request) { q.Units = cost })
+	if isSession(r) { // free of units, and the bytes count for whoever opened it
+		if user := s.store.sessionUser(r.URL.Query().Get("upload_id")); user != "" {
+			note(r.Context(), func(q *Request) { q.User = user })
+			r.Body = s.meter.uploading(user, r.Body)
+		}
+		return nil
+	}
+	acc := accountFrom(r.Context())
+	if acc == nil {
+		return nil // the discovery document
+	}
+	if err := s.meter.spend(acc.email, cost); err != nil {
+		return err
+	}
+	switch {
+	case op == "media":
+		return s.meter.download(s.requested(r))
+	case op == "upload.begin": // its body is metadata
+		return s.meter.upload(acc.email, 0)
+	case strings.HasPrefix(op, "upload."):
+		r.Body = s.meter.uploading(acc.email, r.Body)
+		return s.meter.upload(acc.email, 0)
+	}
+	return nil
+}
+
+// sessionUser is the e-mail address of whoever opened an upload session; "" if there is no such session.
+func (s *store) sessionUser(id string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if ses := s.sessions[id]; ses != nil {
+		return ses.Email
+	}
+	return ""
+}
+
+// uploadBody counts what is read of it against its user's day.
+type uploadBody struct {
+	io.ReadCloser
+	m    *meter
+	user string
+}
+
+func (m *meter) uploading(user string, body io.ReadCloser) io.ReadCloser {
+	return &uploadBody{body, m, user}
+}
+
+func (b *uploadBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		_ = b.m.upload(b.user, int64(n)) // the upload that crosses the limit completes
+	}
+	return n, err
 }
 
 // requested tells which file a media request is for and how many bytes it asks for: an open range counts

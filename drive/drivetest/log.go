@@ -32,7 +32,7 @@ type Request struct {
 	Connection   string        // the client's address and port: one value is one TCP connection
 	Latency      time.Duration // until the last byte of the reply was ready to be written
 	Units        int           // quota units it cost
-	Op           string        // files.list, files.get, media, upload.begin, upload.chunk, …
+	Op           string        // files.list, files.get, media, upload.begin, upload.chunk, oauth.token, batch, …
 	Batch        bool          // it came as a part of a batch, which is logged too
 	Fault        string        // the fault rule that acted on it, as text
 }
@@ -169,7 +169,7 @@ func (s *Server) logged(batch bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{log: s.log, start: time.Now(), req: Request{
 			Time: s.now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Range: r.Header.Get("Range"),
-			ContentRange: r.Header.Get("Content-Range"), Connection: r.RemoteAddr, Op: opName(r), Batch: batch,
+			ContentRange: r.Header.Get("Content-Range"), Connection: r.RemoteAddr, Op: loggedOp(r), Batch: batch,
 		}}
 		defer x.finish() // also when a fault aborts the request by panic
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
@@ -180,6 +180,17 @@ func (s *Server) logged(batch bool, next http.Handler) http.Handler {
 		next.ServeHTTP(lw, r)
 		lw.begin(http.StatusOK)
 	})
+}
+
+// loggedOp is opName for the API's calls and a name of its own for what goes around them.
+func loggedOp(r *http.Request) string {
+	switch kind := oauthPaths[r.URL.Path]; {
+	case kind != "":
+		return "oauth." + kind
+	case isBatch(r.URL.Path):
+		return "batch"
+	}
+	return opName(r)
 }
 
 // countedBody counts what is read of a request's body.
@@ -238,5 +249,11 @@ func (w *loggedWriter) Write(p []byte) (int, error) {
 			w.x.finish()
 		}
 	}
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	if n < len(p) { // the client has left: it did not get all of this
+		w.x.mu.Lock()
+		w.x.req.Out -= int64(len(p) - n)
+		w.x.mu.Unlock()
+	}
+	return n, err
 }

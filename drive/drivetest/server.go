@@ -213,9 +213,9 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case s.isOAuth(path):
 		s.serveOAuth(w, r)
-	case path == "/batch" || path == "/batch/drive/v3":
+	case isBatch(path):
 		s.serveBatch(w, r)
-	case strings.HasPrefix(path, "/discovery/"), isChunk(r):
+	case strings.HasPrefix(path, "/discovery/"), isSession(r):
 		s.metered(w, r) // the document is public, and a session's address is its own credential
 	default:
 		r, err := s.authenticate(w, r)
@@ -225,11 +225,6 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		}
 		s.metered(w, r)
 	}
-}
-
-// isChunk says that r speaks to an upload session that is open already.
-func isChunk(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/upload/") && r.URL.Query().Has("upload_id")
 }
 
 // pause waits for d. It returns false if the client left or the server closes before.

@@ -1,0 +1,139 @@
+package drivetest_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sregfs/drive/drivetest"
+)
+
+func TestCloseEndsEverything(t *testing.T) {
+	before := runtime.NumGoroutine()
+	s, err := drivetest.Open(drivetest.Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	require.Empty(t, s.URL())
+	require.NoError(t, s.Listen("127.0.0.1:0"))
+	require.Error(t, s.Listen("127.0.0.1:0"), "a server listens once")
+	ann := s.User("")
+	id := put(t, ann, "big", strings.Repeat("x", 1<<20)).ID
+
+	// One of each that could hold Close up: an idle connection, one that never sends a request, a stalled
+	// request, one that waits for its latency, and a slow download.
+	idle := &http.Transport{}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+"/debug/requests", nil)
+	require.NoError(t, err)
+	resp, err := idle.RoundTrip(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	mute, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	require.NoError(t, err)
+	s.Fault(drivetest.On("GET", "/drive/v3/about").Stall())
+	ended := make(chan error, 3)
+	start := func(path string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+path, nil)
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+ann.AccessToken())
+		go func() {
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			resp, err := transport.RoundTrip(req)
+			if err == nil {
+				_, err = resp.Body.Read(make([]byte, 1<<20))
+				for err == nil {
+					_, err = resp.Body.Read(make([]byte, 1<<20))
+				}
+				_ = resp.Body.Close()
+			}
+			ended <- err
+		}()
+	}
+	start("/drive/v3/about?fields=user")
+	s.SetShape(drivetest.Shape{PerConnection: 1000})
+	start("/drive/v3/files/" + id + "?alt=media")
+	require.Eventually(t, func() bool { return len(s.Requests()) == 0 && hits(s, t) == 1 }, 10*time.Second, time.Millisecond)
+	s.SetShape(drivetest.Shape{Latency: time.Hour})
+	start("/drive/v3/files")
+
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close(), "twice is no error")
+	for range 3 {
+		require.Error(t, <-ended)
+	}
+	_, err = net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	require.Error(t, err, "nobody listens")
+	require.Error(t, s.Listen("127.0.0.1:0"))
+	idle.CloseIdleConnections()
+	require.NoError(t, mute.Close())
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 10*time.Second, 5*time.Millisecond,
+		"goroutines are left")
+}
+
+// hits is how often the first fault acted, by the debug page.
+func hits(s *drivetest.Server, t *testing.T) int {
+	r := do(t, nil, "GET", s.URL()+"/debug/faults", "")
+	return strings.Count(string(r.body), `"hits": 1`)
+}
+
+func TestHandlerUnderForeignListener(t *testing.T) {
+	s, err := drivetest.Open(drivetest.Options{Shape: drivetest.Shape{PerConnection: 1 << 30}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	front := httptest.NewServer(s.Handler())
+	t.Cleanup(front.Close)
+	r := do(t, s.User(""), "GET", front.URL+"/drive/v3/about?fields=user", "")
+	require.Equal(t, 200, r.status, "%s", r.body)
+	require.Error(t, s.User("").WriteCredentials(t.TempDir()), "credentials hold an address, and there is none")
+}
+
+func TestOpenRefusesBrokenState(t *testing.T) {
+	dir := t.TempDir()
+	s, err := drivetest.Open(drivetest.Options{Dir: dir})
+	require.NoError(t, err)
+	_, err = drivetest.Open(drivetest.Options{Dir: dir})
+	require.Error(t, err, "the directory is in use")
+	require.NoError(t, s.Close())
+	writeFile(t, dir+"/oauth.json", `{"V":2}`)
+	_, err = drivetest.Open(drivetest.Options{Dir: dir})
+	require.ErrorContains(t, err, "version 2")
+	writeFile(t, dir+"/oauth.json", `{`)
+	_, err = drivetest.Open(drivetest.Options{Dir: dir})
+	require.ErrorContains(t, err, "oauth.json")
+}
+
+func TestListenWithoutHostIsLoopback(t *testing.T) {
+	s, err := drivetest.Open(drivetest.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	require.NoError(t, s.Listen(":0"))
+	require.True(t, strings.HasPrefix(s.URL(), "http://127.0.0.1:"), s.URL())
+}
+
+func TestClientThatLeavesFreesItsRequest(t *testing.T) {
+	s := drivetest.NewServer(t, drivetest.Options{})
+	rule := drivetest.On("POST", "*").Stall()
+	s.Fault(rule)
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL()+"/drive/v3/files", strings.NewReader("{}"))
+	require.NoError(t, err)
+	ended := make(chan error)
+	go func() {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { return rule.Hits() == 1 }, 10*time.Second, time.Millisecond)
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	require.Eventually(t, func() bool { return len(s.Requests()) == 1 }, 10*time.Second, time.Millisecond)
+	require.Zero(t, s.Requests()[0].Status)
+}
