@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // apiError is an error in Drive's own vocabulary. Clients read the HTTP status and Reason; Message is for
@@ -148,4 +150,12 @@ func errBadRequest(message string) *apiError {
 // errParameter is a 400 about one query parameter; message "" is "Invalid Value".
 func errParameter(name, message string) *apiError {
 	return &apiError{Status: 400, Reason: "invalid", Message: message, LocationType: "parameter", Location: name}
+}
+
+// retryAfter sets the header of that name on errors of rate, for clients that honour it.
+func retryAfter(w http.ResponseWriter, err error, wait time.Duration) {
+	var e *apiError
+	if wait > 0 && errors.As(err, &e) && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable || usageReasons[e.Reason]) {
+		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	}
 }

@@ -1,0 +1,3 @@
+package drivetest
+
+func (a *api) discoveryGet(c *call) error { c.reply(object{}); return nil }

@@ -1,0 +1,117 @@
+package drivetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// member is one name and value of a JSON object; object keeps them in order, as the service does. A nil
+// value is left out.
+type member struct {
+	name  string
+	value any
+}
+
+type object []member
+
+// list is a JSON array.
+type list []any
+
+// timeFormat is how the service writes times: UTC, milliseconds, Z.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// appendJSON appends value, of what mask m selects, to b. An int64 becomes a string, as JSON int64 do in
+// Google's APIs; an int stays a number.
+func appendJSON(b []byte, value any, m mask) []byte {
+	switch v := value.(type) {
+	case string:
+		return appendString(b, v)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case int:
+		return strconv.AppendInt(b, int64(v), 10)
+	case int64:
+		b = append(b, '"')
+		b = strconv.AppendInt(b, v, 10)
+		return append(b, '"')
+	case time.Time:
+		return appendString(b, v.UTC().Format(timeFormat))
+	case []string:
+		return appendArray(b, v, m)
+	case list:
+		return appendArray(b, v, m)
+	case map[string]string:
+		b = append(b, '{')
+		first := true
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			if _, ok := m.pick(k); ok {
+				b = appendName(b, k, &first)
+				b = appendString(b, v[k])
+			}
+		}
+		return append(b, '}')
+	case object:
+		b = append(b, '{')
+		first := true
+		for _, it := range v {
+			if inner, ok := m.pick(it.name); ok && it.value != nil {
+				b = appendName(b, it.name, &first)
+				b = appendJSON(b, it.value, inner)
+			}
+		}
+		return append(b, '}')
+	case *fileView:
+		b = append(b, '{')
+		first := true
+		for i := range fileFields {
+			field := &fileFields[i]
+			inner, ok := m.pick(field.name)
+			if !ok {
+				continue
+			}
+			if x := field.get(v); x != nil {
+				b = appendName(b, field.name, &first)
+				b = appendJSON(b, x, inner)
+			}
+		}
+		return append(b, '}')
+	}
+	panic(fmt.Sprintf("drivetest: no JSON form for %T", value)) // a mistake in a table of this package
+}
+
+func appendArray[T any](b []byte, values []T, m mask) []byte {
+	b = append(b, '[')
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, v, m)
+	}
+	return append(b, ']')
+}
+
+func appendName(b []byte, name string, first *bool) []byte {
+	if !*first {
+		b = append(b, ',')
+	}
+	*first = false
+	return append(appendString(b, name), ':')
+}
+
+// appendString is json.Marshal for strings, faster for the plain ones.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // strings always encode
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
