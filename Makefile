@@ -42,7 +42,7 @@ bench:
 
 # A Drive of its own, a mount, a run, a push, a share: a minute, nothing left behind.
 demo:
-	scripts/setup --runtime
+	scripts/setup --demo
 	$(MAKE) --no-print-directory build
 	bin/sregfs demo
 

@@ -100,26 +100,18 @@ func (w *world) environ(uid int) []string {
 // signIn gives the user uid a home with the credentials of person, and returns the environment that names them.
 func (w *world) signIn(t *testing.T, person string, uid int) []string {
 	t.Helper()
+	theirs := w.path("drive/users", person)
 	home := w.path("home", strconv.Itoa(uid))
 	own := filepath.Join(home, person)
-	var env []byte
-	require.Eventually(t, func() bool { // the emulator writes it when it listens
-		found, err := filepath.Glob(w.path("drive/users", strings.TrimSuffix(person, "@uni.edu")+"*", "env"))
-		require.NoError(t, err)
-		if len(found) != 1 {
-			return false
-		}
-		env, err = os.ReadFile(found[0])
-		require.NoError(t, err)
-		if _, err := os.Stat(own); err != nil {
-			require.NoError(t, os.MkdirAll(home, 0o755))
-			require.NoError(t, run("cp", "-r", filepath.Dir(found[0]), own))
-			require.NoError(t, run("chown", "-R", fmt.Sprintf("%d:%d", uid, uid), home))
-		}
-		// The paths in it are the emulator's own copies, which another user may not read.
-		env = bytes.ReplaceAll(env, []byte(filepath.Dir(found[0])), []byte(own))
-		return true
-	}, 30*time.Second, 20*time.Millisecond, "the emulator writes credentials for %s", person)
+	if _, err := os.Stat(own); err != nil {
+		require.NoError(t, os.MkdirAll(home, 0o755))
+		require.NoError(t, run("cp", "-r", theirs, own))
+		require.NoError(t, run("chown", "-R", fmt.Sprintf("%d:%d", uid, uid), home))
+	}
+	env, err := os.ReadFile(filepath.Join(own, "env"))
+	require.NoError(t, err)
+	// The paths in it are of the emulator's own copies, which another user may not read.
+	env = bytes.ReplaceAll(env, []byte(theirs), []byte(own))
 	vars := w.environ(uid)
 	for _, m := range regexp.MustCompile(`(?m)^export (\w+)='?([^'\n]*)'?$`).FindAllSubmatch(env, -1) {
 		vars = append(vars, string(m[1])+"="+string(m[2]))
