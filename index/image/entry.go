@@ -177,6 +177,9 @@ func escape(s, also string) string {
 
 // forcedEscapes returns the offsets in s of bytes that are harmless elsewhere.
 func forcedEscapes(s string) []int {
+	if s == "" {
+		return nil
+	}
 	var at []int
 	if last := len(s) - 1; s[last] == ' ' || strings.IndexByte(draftSuffixes, s[last]) >= 0 {
 		at = append(at, last)

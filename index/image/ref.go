@@ -46,10 +46,10 @@ func Parse(text string) (Ref, error) {
 	}
 	r = r.Fold()
 	if versioned && version == "" {
-		return Ref{}, fmt.Errorf("%w: %q: nothing after the \"@\"", ErrName, text)
+		return Ref{}, fmt.Errorf("%w: %.100q: nothing after the \"@\"", ErrName, text)
 	}
 	if err := r.Check(); err != nil {
-		return Ref{}, fmt.Errorf("%q: %w", text, err)
+		return Ref{}, fmt.Errorf("%.100q: %w", text, err)
 	}
 	return r, nil
 }
@@ -99,32 +99,32 @@ func checkPart(what, s string, limit int) error {
 	if s == "" {
 		return bad("is empty")
 	}
-	if len(s) > limit {
-		return fmt.Errorf("%w: the %s has %d bytes, at most %d fit", ErrTooLong, what, len(s), limit)
-	}
 	if !utf8.ValidString(s) {
-		return bad("%q is not UTF-8", s)
+		return bad("%.60q is not UTF-8", s)
 	}
 	for i, c := range s {
 		switch {
 		case c == '/' || c == ':' || c == '@':
-			return bad("%q holds %q", s, c)
+			return bad("%.60q holds %q", s, c)
 		case !unicode.IsPrint(c):
-			return bad("%q holds the unprintable character %U", s, c)
+			return bad("%.60q holds the unprintable character %U", s, c)
 		case isEscape(s[i:]):
-			return bad("%q holds the escape %q", s, s[i:i+3])
+			return bad("%.60q holds the escape %q", s, s[i:i+3])
 		}
 	}
 	switch {
 	case strings.ContainsRune(draftPrefixes, rune(s[0])):
-		return bad("%q begins with %q", s, s[0])
+		return bad("%.60q begins with %q", s, s[0])
 	case strings.ContainsRune(draftSuffixes, rune(s[len(s)-1])):
-		return bad("%q ends with %q", s, s[len(s)-1])
+		return bad("%.60q ends with %q", s, s[len(s)-1])
 	case s[0] == ' ' || s[len(s)-1] == ' ':
-		return bad("%q begins or ends with a blank", s)
+		return bad("%.60q begins or ends with a blank", s)
 	}
 	if at := innerExt(s); at >= 0 {
-		return bad("%q holds a file extension, %q", s, s[at:])
+		return bad("%.60q holds a file extension, %.60q", s, s[at:])
+	}
+	if len(s) > limit {
+		return fmt.Errorf("%w: the %s has %d bytes, at most %d fit", ErrTooLong, what, len(s), limit)
 	}
 	return nil
 }
