@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -63,7 +64,7 @@ func prepare(dir string) error {
 			return fmt.Errorf("no real Apptainer: %w; make it with scripts/setup --e2e, or set SREGFS_E2E=skip", err)
 		}
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the ordinary user executes the binary in it
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
 	setup.sregfs = filepath.Join(dir, "sregfs")
@@ -74,7 +75,7 @@ func prepare(dir string) error {
 }
 
 func run(name string, args ...string) error {
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(context.Background(), name, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", name, err, out)
 	}
 	return nil

@@ -40,13 +40,13 @@ type world struct {
 // newWorld starts an emulator with these further flags; it ends with the test.
 func newWorld(t *testing.T, flags ...string) *world {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sregfs-e2e-") // not t.TempDir, which others may not enter
+	dir, err := os.MkdirTemp("", "sregfs-e2e-") //nolint:usetesting // the ordinary user has no way into t.TempDir
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o755))
 	w := &world{dir: dir}
 
-	cmd := exec.Command(setup.sregfs, append([]string{"emulator", "--listen", "127.0.0.1:0", "--dir", w.path("drive"),
+	cmd := exec.CommandContext(context.Background(), setup.sregfs, append([]string{"emulator", "--listen", "127.0.0.1:0", "--dir", w.path("drive"),
 		"--user", ann, "--user", bob}, flags...)...)
 	cmd.Env = w.environ(0)
 	var stderr bytes.Buffer // read after Wait only
@@ -143,7 +143,7 @@ func (c command) try(t *testing.T, name string, args ...string) (string, error) 
 	cmd.Dir, cmd.Env = c.dir, c.env
 	cmd.WaitDelay = 10 * time.Second // a daemon that keeps our pipe is an error: it would hang $(…) in a shell
 	if c.uid != 0 {
-		id := uint32(c.uid) //nolint:gosec // a constant
+		id := uint32(c.uid)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
 	}
 	var stdout, stderr bytes.Buffer
