@@ -80,12 +80,16 @@ var routes = []route{
 	{"upload.create", "POST", "/upload/drive/v3/files", fileSchema, fileDefault, "", (*api).uploadNew},
 	{"upload.update", "PATCH", "/upload/drive/v3/files/{}", fileSchema, fileDefault, "", (*api).uploadNew},
 	{"thumbnail", "GET", "/drive-storage/{}", nil, nil, "", (*api).thumbnailGet},
-	{"discovery", "GET", "/discovery/v1/apis/drive/v3/rest", nil, nil, "", (*api).discoveryGet},
 }
 
-// match finds the route of a request and what stands for the {} of its path. wrongVerb says that the path
-// exists for other verbs.
+// discovery is apart from the routes it describes.
+var discovery = route{"discovery", "GET", "/discovery/v1/apis/drive/v3/rest", nil, nil, "", (*api).discoveryGet}
+
+// match finds the route of a request, nil if there is none, and what stands for the {} of its path.
 func match(r *http.Request) (found *route, vars []string) {
+	if r.Method == discovery.verb && r.URL.Path == discovery.path {
+		return &discovery, nil
+	}
 	segments := strings.Split(r.URL.EscapedPath(), "/")
 	if path := r.URL.EscapedPath(); strings.HasPrefix(path, "/resumable/upload/") {
 		segments = strings.Split(strings.TrimPrefix(path, "/resumable"), "/")
@@ -259,8 +263,11 @@ func parseBody(r io.Reader) (map[string]json.RawMessage, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return body, nil
 	}
-	if err := json.Unmarshal(text, &body); err != nil || body == nil {
+	if err := json.Unmarshal(text, &body); err != nil {
 		return nil, &apiError{Status: http.StatusBadRequest, Reason: "parseError"}
+	}
+	if body == nil { // "null" is what Google's Go library sends for no metadata
+		body = map[string]json.RawMessage{}
 	}
 	return body, nil
 }
