@@ -3,7 +3,12 @@
 package e2e
 
 import (
+	"bufio"
+	"bytes"
+	"io"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,4 +69,51 @@ func TestAddInPlace(t *testing.T) {
 			require.Equal(t, "hello, added", w.inside(t, 0, "run "+m.path("lab/hello:latest.sif")+" added"))
 		})
 	}
+}
+
+// A container keeps the image it was started from: blocks that it first asks for after the tag was moved on are still
+// those of the old version. Half of one image and half of another would be worse than any error.
+func TestRunningContainerKeepsItsImage(t *testing.T) {
+	for _, u := range users {
+		t.Run(u.name, func(t *testing.T) {
+			w := newWorld(t)
+			m := w.mount(t, ann, 0)
+			m.push(t, science(t), "lab/tool:1.sif")
+			m.unmount(t)
+
+			m = w.mount(t, ann, 0, "--allow-other")
+			line := w.insideLine(u.uid, `run `+m.path("lab/tool:1.sif")+` -c '
+print("started", flush=True)
+input()
+import numpy, scipy.linalg
+print(int(numpy.dot([1, 2, 3], [4, 5, 6])), flush=True)'`)
+			cmd := exec.CommandContext(t.Context(), line[0], line[1:]...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			stdin, err := cmd.StdinPipe()
+			require.NoError(t, err)
+			stdout, err := cmd.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, cmd.Start())
+			says := bufio.NewReader(stdout)
+			first, err := says.ReadString('\n')
+			if err == nil {
+				m.push(t, w.hello(t), "lab/tool:1.sif")
+				m.by.run(t, "rm", m.path("lab/tool:1", m.oldest(t, "lab/tool:1")))
+			}
+			_, _ = io.WriteString(stdin, "go on\n")
+			rest, _ := io.ReadAll(says)
+			require.NoError(t, cmd.Wait(), "%s", tail(stderr.String()))
+			require.Equal(t, "started\n32\n", first+string(rest))
+			require.Equal(t, "hello, new", w.inside(t, u.uid, "run "+m.path("lab/tool:1.sif")+" new"))
+		})
+	}
+}
+
+// oldest names the version of a tag directory that was pushed first.
+func (m *mount) oldest(t *testing.T, tag string) string {
+	t.Helper()
+	all := strings.Fields(m.by.run(t, "ls", "-tr", m.path(tag)))
+	require.Len(t, all, 2)
+	return all[0]
 }

@@ -161,18 +161,23 @@ func (w *world) sh(t *testing.T, script string) string {
 	return command{dir: w.dir}.run(t, "sh", "-ec", script)
 }
 
-// inside runs a shell script in the Apptainer root as user uid, with the world's directory at its own path.
-// $APPTAINER_RUN and $APPTAINER_EXEC are `apptainer run` and `exec` with what this user needs.
+// inside runs a shell script in the Apptainer root as user uid, with the world's directory at its own path. In it,
+// `run` and `exec_` are Apptainer's verbs with what this user needs.
 func (w *world) inside(t *testing.T, uid int, script string) string {
 	t.Helper()
-	args := []string{"--root", setup.root, "--bind", w.dir, "--chdir", w.dir}
+	line := w.insideLine(uid, script)
+	return command{}.run(t, line[0], line[1:]...)
+}
+
+func (w *world) insideLine(uid int, script string) []string {
+	line := []string{filepath.Join(setup.scripts, "in-apptainer-root"), "--root", setup.root, "--bind", w.dir, "--chdir", w.dir}
 	privs := " --no-privs"
 	if uid != 0 {
-		args = append(args, "--user", strconv.Itoa(uid))
+		line = append(line, "--user", strconv.Itoa(uid))
 		privs = ""
 	}
-	script = fmt.Sprintf("run() { apptainer --quiet run%[1]s \"$@\"; }; exec_() { apptainer --quiet exec%[1]s \"$@\"; }\n%[2]s", privs, script)
-	return command{}.run(t, filepath.Join(setup.scripts, "in-apptainer-root"), append(args, "--", "sh", "-ec", script)...)
+	verbs := fmt.Sprintf(`run() { apptainer --quiet run%[1]s "$@"; }; exec_() { apptainer --quiet exec%[1]s "$@"; }`, privs)
+	return append(line, "--", "sh", "-ec", verbs+"\n"+script)
 }
 
 // request is what the tests need of an entry of the emulator's log.
