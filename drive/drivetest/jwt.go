@@ -72,7 +72,7 @@ func (a *authority) checkSignature(parts []string, alg, kid, account string) *oa
 	if !known {
 		return invalidGrant("Invalid grant: account not found")
 	}
-	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
+	signature, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[2], "="))
 	if err != nil || alg != "RS256" {
 		return invalidGrant("Invalid JWT Signature.")
 	}

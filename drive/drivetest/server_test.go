@@ -1,6 +1,7 @@
 package drivetest_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -16,7 +17,6 @@ import (
 )
 
 func TestCloseEndsEverything(t *testing.T) {
-	before := runtime.NumGoroutine()
 	s, err := drivetest.Open(drivetest.Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	require.Empty(t, s.URL())
@@ -63,6 +63,9 @@ func TestCloseEndsEverything(t *testing.T) {
 	start("/drive/v3/files")
 
 	require.NoError(t, s.Close())
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	require.NotContains(t, string(stacks), "drivetest.(*Server)", "a request is still being served")
 	require.NoError(t, s.Close(), "twice is no error")
 	for range 3 {
 		require.Error(t, <-ended)
@@ -72,8 +75,10 @@ func TestCloseEndsEverything(t *testing.T) {
 	require.Error(t, s.Listen("127.0.0.1:0"))
 	idle.CloseIdleConnections()
 	require.NoError(t, mute.Close())
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 10*time.Second, 5*time.Millisecond,
-		"goroutines are left")
+	require.Eventually(t, func() bool {
+		stacks := make([]byte, 1<<20)
+		return !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("net/http.(*conn)"))
+	}, 10*time.Second, 5*time.Millisecond, "connections are left")
 }
 
 // hits is how often the first fault acted, by the debug page.

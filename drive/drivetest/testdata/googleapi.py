@@ -1,7 +1,8 @@
 """The Drive API as Google's own Python client speaks it, against the emulator.
 
-Run by TestPythonClient with the emulator's root address and a directory of credentials. Each test
-stands for itself; unittest's exit code tells whether all passed.
+Run by TestPythonClient with the emulator's root address, a directory of credentials and, if the client
+is not to build itself from the emulator's own discovery document, the path of Google's. Each test stands
+for itself; unittest's exit code tells whether all passed.
 """
 import base64
 import hashlib
@@ -16,11 +17,11 @@ import urllib.request
 import zlib
 
 import httplib2
-from googleapiclient.discovery import build
+from googleapiclient.discovery import build, build_from_document
 from googleapiclient.errors import HttpError
 from googleapiclient.http import MediaIoBaseDownload, MediaIoBaseUpload, build_http
 
-ROOT, CREDENTIALS = sys.argv[1], sys.argv[2]
+ROOT, CREDENTIALS, DOCUMENT = sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None
 KIB = 1024
 FOLDER = 'application/vnd.google-apps.folder'
 BINARY = 'application/octet-stream'
@@ -64,6 +65,11 @@ def client_secrets():
 
 
 def service(http):
+    if DOCUMENT:
+        with open(DOCUMENT) as f:
+            document = json.load(f)
+        document.update(rootUrl=ROOT + '/', baseUrl=ROOT + '/drive/v3/', mtlsRootUrl='')
+        return build_from_document(document, http=http)
     return build('drive', 'v3', http=http, cache_discovery=False,
                  discoveryServiceUrl=ROOT + '/discovery/v1/apis/{api}/{apiVersion}/rest')
 
@@ -136,14 +142,15 @@ class Drive(unittest.TestCase):
         status, response = request.next_chunk()
         self.assertIsNone(response)
         self.assertEqual(status.resumable_progress, 512 * KIB)
-        # The connection breaks within the second chunk, more often than httplib2 tries by itself: of the
-        # 300,000 bytes that arrive each time one step of 256 KiB is kept.
-        debug('POST', 'faults', 'PUT /upload/* cut-request=300000 times=2')
+        # The connection breaks within the second chunk, as often as httplib2 tries by itself: of the
+        # 300,000 bytes that arrive one step of 256 KiB is kept.
+        debug('POST', 'faults', 'PUT /upload/* cut-request=300000')
         with self.assertRaises(Exception) as broken:
             while True:
                 request.next_chunk()
         self.assertNotIsInstance(broken.exception, (HttpError, AssertionError))
-        self.assertEqual(debug('GET', 'faults')[0]['hits'], 2)
+        self.assertGreaterEqual(debug('GET', 'faults')[0]['hits'], 1)
+        debug('DELETE', 'faults')
         # An error of the server, too.
         debug('POST', 'faults', 'PUT /upload/* nth=2 status=503 reason=backendError')
         response, failures = None, 0
@@ -242,7 +249,7 @@ class Drive(unittest.TestCase):
         self.assertEqual(mine, [{'id': made['id'], 'name': uri + '.sif', 'properties': properties}])
         self.assertEqual(self.content(made['id'], chunk=104857600), b'image')
         discovery = [r for r in requests() if r['Path'].startswith('/discovery/')]
-        self.assertEqual([r['Status'] for r in discovery], [200])
+        self.assertEqual([r['Status'] for r in discovery], [] if DOCUMENT else [200])
 
     def test_null_removes_a_property(self):
         got = self.image('nulls', uri='a/b:c', tag='c')
@@ -340,31 +347,23 @@ class SignIn(unittest.TestCase):
         self.assertNotEqual(credentials.access_token, 'ya29.expired')
 
     def test_google_auth_refreshes(self):
-        try:
-            import google.auth.transport.requests  # needs python3-requests
-        except ImportError as e:
-            self.skipTest(str(e))
+        """The library that came after it."""
+        import google_auth_httplib2
         from google.oauth2.credentials import Credentials
         secrets = client_secrets()
-        credentials = Credentials(None, refresh_token=token()['refresh_token'], token_uri=secrets['token_uri'],
+        credentials = Credentials('ya29.expired', refresh_token=token()['refresh_token'], token_uri=secrets['token_uri'],
                                   client_id=secrets['client_id'], client_secret=secrets['client_secret'])
-        credentials.refresh(google.auth.transport.requests.Request())
-        self.assertTrue(credentials.valid)
-        http = Bearer(credentials.token)
-        self.addCleanup(http.close)
+        http = google_auth_httplib2.AuthorizedHttp(credentials, http=build_http())
         self.assertIn('user', service(http).about().get(fields='user').execute())
+        self.assertTrue(credentials.valid)
+        self.assertNotEqual(credentials.token, 'ya29.expired')
 
     def test_service_account(self):
-        key = os.path.join(CREDENTIALS, 'service.json')
-        try:
-            import google.auth.transport.requests
-        except ImportError as e:
-            self.skipTest(str(e))
+        import google_auth_httplib2
         from google.oauth2.service_account import Credentials
+        key = os.path.join(CREDENTIALS, 'service.json')
         credentials = Credentials.from_service_account_file(key, scopes=['https://www.googleapis.com/auth/drive'])
-        credentials.refresh(google.auth.transport.requests.Request())
-        http = Bearer(credentials.token)
-        self.addCleanup(http.close)
+        http = google_auth_httplib2.AuthorizedHttp(credentials, http=build_http())
         about = service(http).about().get(fields='user').execute()
         self.assertTrue(about['user']['emailAddress'].endswith('.gserviceaccount.com'))
 
