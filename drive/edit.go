@@ -68,6 +68,9 @@ func (c *Client) Update(ctx context.Context, id string, p Patch) (File, error) {
 	if p.Modified != nil {
 		g.ModifiedTime = p.Modified.UTC().Format("2006-01-02T15:04:05.000Z07:00") // Drive keeps milliseconds
 	}
+	if len(p.Properties) > 0 {
+		g.ForceSendFields = append(g.ForceSendFields, "Properties") // also if all there is to send are nulls
+	}
 	for key, value := range p.Properties {
 		if value == nil {
 			g.NullFields = append(g.NullFields, "Properties."+key)
@@ -98,7 +101,7 @@ func (c *Client) Copy(ctx context.Context, id string, f NewFile) (File, error) {
 		return File{}, err
 	}
 	g := f.metadata()
-	g.ForceSendFields = append(g.ForceSendFields, "Description") // else the original's is carried over
+	g.ForceSendFields = append(g.ForceSendFields, "Description", "Properties") // else the original's are carried over
 	for key := range original.Properties {
 		if _, ok := f.Properties[key]; !ok {
 			g.NullFields = append(g.NullFields, "Properties."+key)

@@ -1,0 +1,249 @@
+package drive_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image"
+	"image/png"
+	"io"
+	iofs "io/fs"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sregfs/drive"
+	"sregfs/drive/drivetest"
+)
+
+// begin opens a session for an image of this size.
+func (w *world) begin(size int64) (id, session string) {
+	w.t.Helper()
+	id = w.id()
+	session, err := w.BeginUpload(w.t.Context(), drive.NewFile{
+		ID: id, Name: "vsoch/hello:latest@1.sif", Properties: map[string]string{"type": "container", "tag": "latest"}, Size: size,
+	})
+	require.NoError(w.t, err)
+	return id, session
+}
+
+// holds checks that the Drive has exactly one image, made of content.
+func (w *world) holds(f drive.File, content []byte) {
+	w.t.Helper()
+	require.EqualValues(w.t, len(content), f.Size)
+	require.Equal(w.t, md5Hex(content), f.MD5)
+	require.NotEmpty(w.t, f.SHA256)
+	require.NotEmpty(w.t, f.HeadRevision)
+	require.True(w.t, bytes.Equal(content, w.stored(f.ID)))
+	count := 0
+	for _, other := range w.user.Files() {
+		if other.Properties["type"] == "container" {
+			count++
+		}
+	}
+	require.Equal(w.t, 1, count)
+}
+
+func TestUpload(t *testing.T) {
+	for name, size := range map[string]int{
+		"nothing": 0, "a byte": 1, "a step": 256 << 10, "a chunk": 16 << 20, "a chunk and a byte": 16<<20 + 1, "chunks": 40<<20 + 12345,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, drivetest.Options{})
+			content := noise(size)
+			folder := w.folder("sregistry")
+			var thumbnail bytes.Buffer
+			require.NoError(t, png.Encode(&thumbnail, image.NewGray(image.Rect(0, 0, 300, 300))))
+			id := w.id()
+			session, err := w.BeginUpload(t.Context(), drive.NewFile{
+				ID: id, Name: "an image", Parent: folder, Description: "of a test", Size: int64(size),
+				Properties: map[string]string{"type": "container"}, Thumbnail: thumbnail.Bytes(), ThumbnailType: "image/png",
+			})
+			require.NoError(t, err)
+			var seen []int64
+			f, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(size), func(n int64) { seen = append(seen, n) })
+			require.NoError(t, err)
+			w.holds(f, content)
+			require.Equal(t, id, f.ID)
+			require.Equal(t, "an image", f.Name)
+			require.Equal(t, "of a test", f.Description)
+			require.Equal(t, []string{folder}, f.Parents)
+			require.Equal(t, drive.ImageType, f.MimeType)
+			require.True(t, f.HasThumbnail)
+			require.IsNonDecreasing(t, append([]int64{0}, seen...))
+
+			again, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(size), nil)
+			require.NoError(t, err, "a session that is complete says so")
+			require.Equal(t, f.ID, again.ID)
+		})
+	}
+}
+
+func TestUploadThroughFaults(t *testing.T) {
+	put := func() *drivetest.Rule { return drivetest.On("PUT", "/upload/*") }
+	for name, fault := range map[string]*drivetest.Rule{
+		"a chunk cut":                  put().CutRequest(5 << 20).Nth(2),
+		"the last chunk cut":           put().CutRequest(1 << 20).Nth(3),
+		"the final reply lost":         put().DropReply().Nth(3),
+		"a reply lost on the way":      put().DropReply().Nth(2),
+		"error before":                 put().Status(503, "backendError").Nth(2),
+		"error after":                  put().Status(503, "backendError").After().Nth(2),
+		"error after the last":         put().Status(500, "internalError").After().Nth(3),
+		"a page of a proxy":            put().Status(502, "").HTML().Nth(3),
+		"rate limit":                   put().Status(403, "userRateLimitExceeded").Nth(2),
+		"429":                          put().Status(429, "rateLimitExceeded").Nth(3),
+		"408":                          put().Status(408, "").Nth(2),
+		"the token refused":            put().Status(401, "authError").Nth(3),
+		"the first query cut":          put().DropReply().Nth(1),
+		"the answer's body cut":        put().Cut(20).Nth(3),
+		"every other request is worse": put().Status(500, "backendError").Chance(0.7),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, drivetest.Options{})
+			content := noise(20 << 20) // a query, a chunk of 16 MiB, and the rest
+			_, session := w.begin(int64(len(content)))
+			w.srv.Fault(fault)
+			f, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+			require.NoError(t, err)
+			w.holds(f, content)
+			require.Positive(t, fault.Hits())
+		})
+	}
+}
+
+func TestUploadBelievesOnlyTheServer(t *testing.T) {
+	content := noise(40 << 20)
+	for name, quirks := range map[string]drivetest.Quirks{
+		"keeps a little of each chunk": {PersistAtMost: 5 << 20},
+		"moves the session":            {MoveSession: true},
+		"fails on a total":             {StatusStarOnly: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, drivetest.Options{Quirks: quirks})
+			_, session := w.begin(int64(len(content)))
+			f, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+			require.NoError(t, err)
+			w.holds(f, content)
+		})
+	}
+}
+
+func TestUploadGoesOnInAnotherProcess(t *testing.T) {
+	w := start(t, drivetest.Options{})
+	content := noise(40 << 20)
+	_, session := w.begin(int64(len(content)))
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := w.Upload(ctx, session, bytes.NewReader(content), int64(len(content)), func(n int64) {
+		if n > 0 {
+			cancel()
+		}
+	})
+	require.ErrorIs(t, err, context.Canceled)
+
+	w.srv.ResetRequests()
+	other := w.client(drive.Options{Auth: w.openAuth(w.dir)})
+	first := int64(-1)
+	f, err := other.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), func(n int64) {
+		if first < 0 {
+			first = n
+		}
+	})
+	require.NoError(t, err)
+	require.EqualValues(t, 16<<20, first, "what had arrived counts")
+	w.holds(f, content)
+	var sent int64
+	for _, r := range w.srv.Requests() {
+		sent += r.In
+	}
+	require.Less(t, sent, int64(25<<20), "and is not sent again")
+}
+
+func TestUploadErrors(t *testing.T) {
+	put := func() *drivetest.Rule { return drivetest.On("PUT", "/upload/*") }
+	content := noise(1 << 20)
+	for name, c := range map[string]struct {
+		fault *drivetest.Rule
+		want  error
+	}{
+		"404":                  {put().Status(404, "notFound"), drive.ErrSession},
+		"410 saying 503":       {put().Status(410, "backendError"), drive.ErrSession},
+		"499":                  {put().Status(499, ""), drive.ErrSession},
+		"full":                 {put().Status(403, "storageQuotaExceeded"), drive.ErrFull},
+		"750 GB in a day":      {put().Status(403, "userRateLimitExceeded").Message("User rate limit exceeded."), drive.ErrQuota},
+		"not allowed":          {put().Status(403, "insufficientFilePermissions"), iofs.ErrPermission},
+		"a bad request":        {put().Status(400, "badRequest"), drive.ErrInvalid},
+		"the id came into use": {put().Status(409, "fileIdInUse"), iofs.ErrExist},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, drivetest.Options{})
+			_, session := w.begin(int64(len(content)))
+			w.srv.Fault(c.fault)
+			_, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+			require.ErrorIs(t, err, c.want)
+			require.Equal(t, 1, c.fault.Hits(), "final")
+		})
+	}
+	t.Run("no session at all", func(t *testing.T) {
+		w := start(t, drivetest.Options{})
+		for _, session := range []string{"", "rubbish", "://", w.srv.URL() + "/upload/drive/v3/files?uploadType=resumable&upload_id=gone"} {
+			_, err := w.Upload(t.Context(), session, bytes.NewReader(content), 10, nil)
+			require.ErrorIs(t, err, drive.ErrSession, session)
+		}
+	})
+	t.Run("nothing ever kept", func(t *testing.T) {
+		w := start(t, drivetest.Options{})
+		_, session := w.begin(int64(len(content)))
+		c := w.client(drive.Options{Auth: w.auth, Timeout: 300 * time.Millisecond})
+		w.srv.Fault(put().Query("upload_id", "*").CutRequest(0))
+		_, err := c.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+		require.Error(t, err)
+		require.True(t, drive.Retryable(err), "%v", err)
+	})
+	t.Run("content that cannot be read", func(t *testing.T) {
+		w := start(t, drivetest.Options{})
+		_, session := w.begin(int64(len(content)))
+		_, err := w.Upload(t.Context(), session, brokenDisk{}, int64(len(content)), nil)
+		require.ErrorIs(t, err, errDisk)
+		_, err = w.Upload(t.Context(), session, bytes.NewReader(content[:10]), int64(len(content)), nil)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	})
+}
+
+var errDisk = errors.New("the disk is broken")
+
+type brokenDisk struct{}
+
+func (brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, errDisk }
+
+func TestBeginUpload(t *testing.T) {
+	w := start(t, drivetest.Options{})
+	id := w.id()
+	file := drive.NewFile{ID: id, Name: "x", Size: 3}
+	t.Run("its reply lost", func(t *testing.T) {
+		drop := drivetest.On("POST", "/upload/*").DropReply().Times(1)
+		w.srv.Fault(drop)
+		session, err := w.BeginUpload(t.Context(), file)
+		require.NoError(t, err)
+		_, err = w.Upload(t.Context(), session, bytes.NewReader([]byte("abc")), 3, nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, drop.Hits())
+		require.Len(t, w.user.Files(), 1)
+	})
+	t.Run("an id in use", func(t *testing.T) {
+		session, err := w.BeginUpload(t.Context(), file)
+		if err == nil { // Drive may say so only at the end
+			_, err = w.Upload(t.Context(), session, bytes.NewReader([]byte("abc")), 3, nil)
+		}
+		require.ErrorIs(t, err, iofs.ErrExist)
+	})
+	t.Run("properties beyond the limit", func(t *testing.T) {
+		_, err := w.BeginUpload(t.Context(), drive.NewFile{ID: w.id(), Name: "x", Size: 3, Properties: map[string]string{"key": string(make([]byte, 200))}})
+		require.ErrorIs(t, err, drive.ErrInvalid)
+		require.Contains(t, drive.Sentence(err), "124 bytes")
+	})
+	t.Run("a folder that is not there", func(t *testing.T) {
+		_, err := w.BeginUpload(t.Context(), drive.NewFile{ID: w.id(), Name: "x", Size: 3, Parent: "nowhere"})
+		require.ErrorIs(t, err, iofs.ErrNotExist)
+	})
+}
