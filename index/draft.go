@@ -3,123 +3,438 @@ package index
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
-	"sregfs/index/image"
+	"sregfs/drive"
 )
-
-var errSkeleton = errors.New("index: not written yet")
 
 // State is how far a draft has come on its way to Drive.
 type State string
 
-// The states of a draft, in order; failed can follow each of them but the last.
+// The states of a draft, in order. StateFailed is where a push ends that can't succeed by itself.
 const (
-	StateDraft     State = "draft"     // open for writing
-	StateSealed    State = "sealed"    // whole, on disk, digests known; not yet begun
-	StateSending   State = "sending"   // an id is reserved; bytes are on their way
-	StateUploaded  State = "uploaded"  // Drive has it and the digest agrees
+	StateDraft     State = "draft"     // open to be written
+	StateSealed    State = "sealed"    // whole, on disk, checksums known
+	StateSending   State = "sending"   // an upload session is recorded
+	StateUploaded  State = "uploaded"  // Drive has it, and its checksums agree
 	StateCommitted State = "committed" // in the catalogue
 	StateFailed    State = "failed"    // parked with a final error; the bytes are kept
 )
 
-// Draft is one local file on its way to become an image.
-type Draft struct{}
+// PartialError is ErrPartial with what is missing: the content is half an image, or nothing at all.
+type PartialError struct {
+	Place Place
+	Err   error // of index/image: ErrTruncated, ErrEmpty, …
+}
+
+// Error says what is missing.
+func (e *PartialError) Error() string { return fmt.Sprintf("%s: %v: %v", e.Place, ErrPartial, e.Err) }
+
+// Is makes e an ErrPartial.
+func (e *PartialError) Is(target error) bool { return target == ErrPartial }
+
+// Unwrap returns what is missing.
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// Draft is a file on this machine that is, or may become, an image: written in any order, pushed as a whole. Its content
+// is a local file, or, until the first change, that of a published image. While it is being pushed it can be read, and
+// writers wait; afterwards it stands for the image it became, and a further write makes a draft of it again. A removed
+// draft goes on for those who have it open, as removed files do. Safe for concurrent use.
+//
+// Lock order: turn, io, mu.
+type Draft struct {
+	s  *draftStore
+	id uint64
+
+	// turn is taken, with a context, by who swaps the file, seals or moves: steps that may wait for Drive or copy an image.
+	turn chan struct{}
+
+	// io is held shared for one read or write of the local file, and exclusively for the moment in which file changes.
+	io   sync.RWMutex
+	file *os.File // guarded by io; nil: not open, or the content is that of image
+
+	sent  atomic.Int64 // bytes Drive has
+	reply *drive.File  // what Drive answered to the last step; the job's alone
+
+	mu       sync.Mutex
+	rec      draftRecord             // guarded by mu; changed by who has the turn or runs the job
+	onDisk   bool                    // guarded by mu: there is a local file and a record
+	image    Image                   // guarded by mu: what it was made from, or became; File "" = neither
+	base     *Reader                 // guarded by mu: of image, opened when first read
+	open     int                     // guarded by mu: handles, and the job
+	writers  int                     // guarded by mu: writes under way
+	busy     chan struct{}           // guarded by mu: not nil while it is being pushed, closed when that ends
+	gone     bool                    // guarded by mu: removed
+	size     int64                   // guarded by mu
+	modified time.Time               // guarded by mu
+	seq      *sequence               // guarded by mu: checksums of what was written so far, while that is in order
+	job      *job                    // guarded by mu
+	err      error                   // guarded by mu: of the last push
+	progress func(done, total int64) // guarded by mu
+}
+
+// sequence is the checksum of a file that is written from its beginning in order.
+type sequence struct {
+	hasher
+	next int64
+}
 
 // ID is the draft's number, unique in this state directory.
-func (d *Draft) ID() uint64 { return 0 }
+func (d *Draft) ID() uint64 { return d.id }
 
 // Place is where the draft stands in the tree.
-func (d *Draft) Place() Place { return Place{} }
+func (d *Draft) Place() Place {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rec.Place
+}
 
 // Size is the length in bytes.
-func (d *Draft) Size() int64 { return 0 }
+func (d *Draft) Size() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.size
+}
 
 // Modified is the time of the last change.
-func (d *Draft) Modified() time.Time { return time.Time{} }
+func (d *Draft) Modified() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.modified
+}
 
-// Dirty says whether there are changes Push has not taken.
-func (d *Draft) Dirty() bool { return false }
+// Dirty says whether there is content that no push has taken. An empty draft is not dirty, nor is a removed one.
+func (d *Draft) Dirty() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rec.Dirty && !d.gone
+}
 
 // State says how far the draft is.
-func (d *Draft) State() State { return StateDraft }
-
-// Err is the last error of its push, nil if none.
-func (d *Draft) Err() error { return nil }
-
-// ReadAt reads from the draft.
-func (d *Draft) ReadAt(ctx context.Context, p []byte, off int64) (int, error) { return 0, errSkeleton }
-
-// WriteAt writes to the draft.
-func (d *Draft) WriteAt(ctx context.Context, p []byte, off int64) (int, error) { return 0, errSkeleton }
-
-// Truncate sets the length.
-func (d *Draft) Truncate(ctx context.Context, size int64) error { return errSkeleton }
-
-// Sync makes the draft durable on this machine.
-func (d *Draft) Sync() error { return errSkeleton }
-
-// Acquire counts an open handle.
-func (d *Draft) Acquire() {}
-
-// Release undoes Acquire.
-func (d *Draft) Release() {}
-
-// Push seals, sends and commits the draft.
-func (d *Draft) Push(ctx context.Context) (Image, error) { return Image{}, errSkeleton }
-
-// Wait returns when Drive has the draft.
-func (d *Draft) Wait(ctx context.Context) error { return errSkeleton }
-
-// CreateDraft makes an empty draft.
-func (ix *Index) CreateDraft(p Place) (*Draft, error) { return nil, errSkeleton }
-
-// EditDraft opens a published image for change.
-func (ix *Index) EditDraft(img Image, p Place) (*Draft, error) { return nil, errSkeleton }
-
-// Draft finds the draft at a place.
-func (ix *Index) Draft(p Place) (*Draft, bool) { return nil, false }
-
-// Drafts lists the drafts of a directory.
-func (ix *Index) Drafts(collection, tag string) []*Draft { return nil }
-
-// AllDrafts lists all drafts.
-func (ix *Index) AllDrafts() []*Draft { return nil }
-
-// MoveDraft renames a draft.
-func (ix *Index) MoveDraft(ctx context.Context, d *Draft, to Place) error { return errSkeleton }
-
-// RemoveDraft deletes a draft.
-func (ix *Index) RemoveDraft(d *Draft) error { return errSkeleton }
-
-// PushFile pushes a local file.
-func (ix *Index) PushFile(ctx context.Context, path string, ref image.Ref, ext string, progress func(done, total int64)) (Image, error) {
-	return Image{}, errSkeleton
+func (d *Draft) State() State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rec.State
 }
 
-// WaitPushes returns when no push is under way.
-func (ix *Index) WaitPushes(ctx context.Context) error { return errSkeleton }
-
-// PushStatus is one push as Status shows it.
-type PushStatus struct {
-	ID    uint64 `json:"id"`
-	Ref   string `json:"ref"`
-	Place Place  `json:"place"`
-	State State  `json:"state"`
-	Done  int64  `json:"done"`
-	Total int64  `json:"total"`
-	Error string `json:"error,omitempty"`
-	Final bool   `json:"final,omitempty"` // Error is final: RetryPush or RemoveDraft
+// Err is why the last push did not succeed, nil if it did or there was none.
+func (d *Draft) Err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
 }
 
-// Pushes lists the pushes that are under way or parked.
-func (ix *Index) Pushes() []PushStatus { return nil }
+// Acquire counts an open handle, Release undoes it. Between them the content stays, even when the draft is removed or
+// becomes an image.
+func (d *Draft) Acquire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open++
+}
 
-// RetryPush starts a parked push again.
-func (ix *Index) RetryPush(id uint64) error { return errSkeleton }
+// Release undoes Acquire. After the last one a draft that was never changed is no more.
+func (d *Draft) Release() {
+	d.mu.Lock()
+	d.open--
+	last := d.open == 0
+	var base *Reader
+	forget := last && !d.onDisk
+	if last {
+		base, d.base = d.base, nil
+	}
+	d.mu.Unlock()
+	if !last {
+		return
+	}
+	if forget {
+		d.s.forget(d)
+	}
+	if base != nil {
+		_ = base.Close() // never fails
+	}
+	d.io.Lock()
+	defer d.io.Unlock()
+	d.mu.Lock()
+	idle := d.open == 0
+	d.mu.Unlock()
+	if d.file != nil && idle {
+		if err := d.file.Close(); err != nil {
+			d.s.log.WithError(err).Debug("close a draft")
+		}
+		d.file = nil
+	}
+}
 
-type draftStore struct{}
+// ReadAt reads as io.ReaderAt does. Content that is still that of a published image may have to come from Drive.
+func (d *Draft) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	d.io.RLock()
+	if f := d.file; f != nil {
+		defer d.io.RUnlock()
+		return f.ReadAt(p, off)
+	}
+	d.io.RUnlock()
+	d.mu.Lock()
+	onDisk, img := d.onDisk, d.image
+	d.mu.Unlock()
+	switch {
+	case onDisk:
+		if err := d.ready(ctx, false); err != nil {
+			return 0, err
+		}
+		d.io.RLock()
+		defer d.io.RUnlock()
+		if d.file != nil {
+			return d.file.ReadAt(p, off)
+		}
+		return 0, fmt.Errorf("read draft %d: %w", d.id, ErrBusy) // nobody has it open, and it just became an image
+	case img.File != "":
+		base, err := d.reader()
+		if err != nil {
+			return 0, err
+		}
+		return base.ReadAt(ctx, p, off)
+	}
+	return 0, io.EOF
+}
 
-func openDrafts(ix *Index) (*draftStore, error) { return &draftStore{}, nil }
+// reader returns the Reader of what the draft was made from.
+func (d *Draft) reader() (*Reader, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.base == nil {
+		base, err := d.s.ix.OpenImage(d.image)
+		if err != nil {
+			return nil, err
+		}
+		d.base = base
+	}
+	return d.base, nil
+}
 
-func (s *draftStore) close() error { return nil }
+// WriteAt writes p at off, beyond the end too. While the draft is being pushed it waits. The first change of a published
+// image copies it to this machine. syscall.ENOSPC: the local disk is full.
+func (d *Draft) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	f, err := d.begin(ctx, false)
+	if err != nil {
+		return 0, err
+	}
+	defer d.io.RUnlock()
+	d.mu.Lock()
+	seq := d.seq
+	d.mu.Unlock()
+	n, err := f.WriteAt(p, off)
+	if seq != nil && off == seq.next {
+		_, _ = seq.Write(p[:n]) // a hash never fails; only the single writer under way gets here
+		seq.next += int64(n)
+	} else {
+		seq = nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.writers--
+	if d.seq != seq {
+		d.seq = nil
+	}
+	d.size = max(d.size, off+int64(n))
+	d.modified = time.Now()
+	d.rec.Dirty = d.rec.Dirty || n > 0
+	return n, err
+}
+
+// Truncate sets the length. To zero it drops what the draft was made from without fetching it.
+func (d *Draft) Truncate(ctx context.Context, size int64) error {
+	if size < 0 {
+		return fmt.Errorf("truncate to %d: %w", size, syscall.EINVAL)
+	}
+	f, err := d.begin(ctx, size == 0)
+	if err != nil {
+		return err
+	}
+	defer d.io.RUnlock()
+	err = f.Truncate(size)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.writers--
+	if err != nil {
+		d.seq = nil
+		return err
+	}
+	switch {
+	case size == 0:
+		d.seq = &sequence{hasher: newHasher()}
+	case d.seq != nil && d.seq.next != size:
+		d.seq = nil
+	}
+	d.rec.Dirty = size > 0
+	d.size, d.modified = size, time.Now()
+	return nil
+}
+
+// begin waits until the local file may be changed and returns it, with io held shared and the write counted. With empty,
+// what is in it does not matter.
+func (d *Draft) begin(ctx context.Context, empty bool) (*os.File, error) {
+	for {
+		d.mu.Lock()
+		busy, gone, parked := d.busy, d.gone, d.rec.State == StateFailed
+		d.mu.Unlock()
+		if busy != nil {
+			select {
+			case <-busy:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		if !gone {
+			if err := d.ready(ctx, empty); err != nil {
+				return nil, err
+			}
+		}
+		if parked && !gone {
+			if err := d.unpark(ctx); err != nil {
+				return nil, err
+			}
+		}
+		d.io.RLock()
+		d.mu.Lock()
+		switch {
+		case d.busy != nil, d.file == nil && !d.gone:
+			d.mu.Unlock()
+			d.io.RUnlock()
+		case d.file == nil:
+			d.mu.Unlock()
+			d.io.RUnlock()
+			return nil, fmt.Errorf("draft %d was removed: %w", d.id, iofs.ErrNotExist)
+		default:
+			if d.writers++; d.writers > 1 {
+				d.seq = nil
+			}
+			d.mu.Unlock()
+			return d.file, nil
+		}
+	}
+}
+
+// lockTurn takes the turn.
+func (d *Draft) lockTurn(ctx context.Context) error {
+	select {
+	case d.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *Draft) unlockTurn() { <-d.turn }
+
+// ready makes the local file open: it opens it, or makes it, as a copy of the image the draft was made from, or, with
+// empty, of nothing.
+func (d *Draft) ready(ctx context.Context, empty bool) error {
+	if err := d.lockTurn(ctx); err != nil {
+		return err
+	}
+	defer d.unlockTurn()
+	d.io.RLock()
+	there := d.file != nil
+	d.io.RUnlock()
+	if there {
+		return nil
+	}
+	d.mu.Lock()
+	onDisk, gone, img, size := d.onDisk, d.gone, d.image, d.size
+	d.mu.Unlock()
+	var f *os.File
+	var err error
+	switch {
+	case gone:
+		return fmt.Errorf("draft %d was removed: %w", d.id, iofs.ErrNotExist)
+	case onDisk:
+		f, err = os.OpenFile(d.s.path(d.id), os.O_RDWR, 0)
+	case empty || img.File == "":
+		f, err = d.s.create(d.id, nil)
+	default:
+		var base *Reader
+		if base, err = d.reader(); err == nil {
+			f, err = d.s.create(d.id, func(f *os.File) error { return copyImage(ctx, f, base, size) })
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("draft %d: %w", d.id, err)
+	}
+	if !onDisk {
+		if err := d.materialised(empty); err != nil {
+			return errors.Join(fmt.Errorf("draft %d: %w", d.id, err), f.Close())
+		}
+	}
+	d.io.Lock()
+	d.file = f
+	d.io.Unlock()
+	return nil
+}
+
+// unpark makes a draft again of one whose push failed: its content is about to change, so what was to be sent is void.
+func (d *Draft) unpark(ctx context.Context) error {
+	if err := d.lockTurn(ctx); err != nil {
+		return err
+	}
+	defer d.unlockTurn()
+	if d.State() != StateFailed {
+		return nil
+	}
+	return d.save(func(r *draftRecord) { *r = draftRecord{Place: r.Place, State: StateDraft, Dirty: r.Dirty} })
+}
+
+// materialised records the draft, now that it has a file of its own.
+func (d *Draft) materialised(empty bool) error {
+	err := d.save(func(r *draftRecord) { *r = draftRecord{Place: r.Place, State: StateDraft} })
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.onDisk, d.err, d.seq = true, nil, nil
+	if empty {
+		d.size = 0
+	}
+	if d.size == 0 {
+		d.seq = &sequence{hasher: newHasher()}
+	}
+	d.mu.Unlock()
+	d.s.register(d)
+	return nil
+}
+
+// copyImage copies an image through its Reader, which reads ahead.
+func copyImage(ctx context.Context, f *os.File, r *Reader, size int64) error {
+	buf := make([]byte, 1<<20)
+	for off := int64(0); off < size; {
+		n, err := r.ReadAt(ctx, buf, off)
+		if _, e := f.WriteAt(buf[:n], off); e != nil {
+			return e
+		}
+		off += int64(n)
+		if err != nil && (!errors.Is(err, io.EOF) || off < size) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sync makes what was written durable on this machine.
+func (d *Draft) Sync() error {
+	d.io.RLock()
+	defer d.io.RUnlock()
+	if d.file == nil {
+		return nil // closed after it was synced, or still an image
+	}
+	if err := d.file.Sync(); err != nil {
+		return fmt.Errorf("sync draft %d: %w", d.id, err)
+	}
+	return nil
+}

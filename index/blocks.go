@@ -1,0 +1,359 @@
+package index
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/sirupsen/logrus"
+
+	"sregfs/drive"
+)
+
+// blockSize is the unit in which content is fetched, recorded and evicted. A cold start is a chain of dependent round
+// trips, one for each block touched: below 1 MiB the chain gets long (a scipy start touches 297 blocks of 128 KiB and 56
+// of 1 MiB), above it most of what is fetched is never read.
+const blockSize = 1 << 20
+
+// contentKey names the bytes of one revision of one file.
+type contentKey struct {
+	file, revision string
+	size           int64
+}
+
+func keyOf(img Image) contentKey {
+	k := contentKey{img.File, img.Revision, img.Size}
+	if k.revision == "" {
+		k.revision = img.MD5
+	}
+	return k
+}
+
+// hash is the local name of the revision: Drive's ids never become part of a path.
+func (k contentKey) hash() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", k.file, k.revision, k.size))
+	return hex.EncodeToString(sum[:16])
+}
+
+// blockStore is the cache of published content: one sparse file for each revision, and a record of which blocks of it are
+// there.
+//
+// Crash order: data, fdatasync, record when blocks come; record, then data when they go. So a record never claims a block
+// that is not there, and a block without a record is fetched again.
+// Lock order: room, blockFile.persist, mu, blockFile.mu. Only the first two are held across I/O, on the local disk, by
+// those who bring and remove blocks; readers of what is there take no lock.
+type blockStore struct {
+	dir     string
+	ix      *Index // its writing, goes, recheck
+	drive   *drive.Client
+	log     logrus.FieldLogger
+	limit   int64 // bytes of blocks
+	minFree int64 // bytes of the disk left to others
+
+	mu    sync.Mutex
+	files map[contentKey]*blockFile // guarded by mu: every revision on record or in use
+	used  int64                     // guarded by mu: bytes of blocks on disk or reserved for a fetch
+
+	room     sync.Mutex    // held by whoever evicts: one at a time
+	ahead    chan struct{} // a token for each fetch nobody waits for yet
+	kick     chan struct{} // wakes upkeep
+	bufs     sync.Pool     // *[]byte of at most maxSpan
+	uncached atomic.Int64  // bytes served without being kept
+}
+
+// The defaults of Options.CacheSize and CacheMinFree.
+const (
+	defaultCacheSize = 20 << 30
+	defaultMinFree   = 1 << 30
+)
+
+// speculators is how many fetches nobody waits for run at once. Drive content has eight connections; the two left over
+// mean that a block somebody needs never queues behind blocks somebody may need.
+const speculators = 6
+
+func openBlocks(ix *Index) (*blockStore, error) {
+	s := &blockStore{
+		dir: ix.o.CacheDir, ix: ix, drive: ix.drive, log: ix.log, limit: ix.o.CacheSize, minFree: ix.o.CacheMinFree,
+		files: map[contentKey]*blockFile{}, ahead: make(chan struct{}, speculators), kick: make(chan struct{}, 1),
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("block cache: %w", err)
+	}
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("block cache: %w", err)
+	}
+	if s.minFree == 0 {
+		s.minFree = defaultMinFree
+	}
+	if s.limit == 0 {
+		s.limit = defaultCacheSize
+		if free, err := freeBytes(s.dir); err == nil {
+			s.limit = min(s.limit, (free+s.used)/5*4)
+		}
+	}
+	ix.goes(s.upkeep)
+	return s, nil
+}
+
+// cacheRecord is the stored form of a blockFile.
+type cacheRecord struct {
+	V        int       `json:"v"`
+	File     string    `json:"file"`
+	Revision string    `json:"revision"`
+	Size     int64     `json:"size"`
+	MD5      string    `json:"md5,omitempty"`
+	SHA256   string    `json:"sha256,omitempty"`
+	Have     []byte    `json:"have,omitempty"` // bitmap
+	Verified bool      `json:"verified,omitempty"`
+	Pinned   bool      `json:"pinned,omitempty"`
+	Used     time.Time `json:"used"`
+}
+
+func (r cacheRecord) encode() ([]byte, error) {
+	r.V = 1
+	return json.Marshal(r)
+}
+
+func decodeCacheRecord(b []byte) (r cacheRecord, have *bitmap, err error) {
+	if err = json.Unmarshal(b, &r); err != nil || r.V != 1 || r.Size < 0 || r.File == "" {
+		return cacheRecord{}, nil, fmt.Errorf("index: cache record %.40q: %w", b, errors.Join(ErrCorrupt, err))
+	}
+	if have, err = parseBitmap(blocksOf(r.Size), r.Have); err != nil {
+		return cacheRecord{}, nil, err
+	}
+	return r, have, nil
+}
+
+func blocksOf(size int64) int64 { return size/blockSize + min(1, size%blockSize) }
+
+// load reads the records, drops those whose file is not as recorded, and deletes block files without a record.
+func (s *blockStore) load() error {
+	var stale [][]byte
+	known := map[string]bool{}
+	err := eachKey(s.ix.db, kCache, func(key, value []byte) error {
+		r, have, err := decodeCacheRecord(value)
+		k := contentKey{r.File, r.Revision, r.Size}
+		if err == nil && string(key) != k.hash() {
+			err = ErrCorrupt
+		}
+		if err == nil && have.count() > 0 {
+			var info iofs.FileInfo
+			if info, err = os.Stat(filepath.Join(s.dir, k.hash())); err == nil && info.Size() != r.Size {
+				err = ErrCorrupt
+			}
+		}
+		if err != nil {
+			s.log.WithError(err).WithField("revision", r.Revision).Debug("dropping a cache record")
+			stale = append(stale, cacheKey(string(key)))
+			return nil
+		}
+		bf := s.newFile(k, r.MD5, r.SHA256)
+		bf.have, bf.verified, bf.pinned = have, r.Verified, r.Pinned
+		bf.lastUse.Store(r.Used.UnixNano())
+		bf.complete.Store(have.full())
+		s.files[k] = bf
+		s.used += bf.bytes()
+		known[bf.hash] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(stale) > 0 {
+		if err := s.ix.writing(func(txn *badger.Txn) error { return deleteAll(txn, stale) }); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if raw, err := hex.DecodeString(e.Name()); err == nil && len(raw) == 16 && !known[e.Name()] {
+			if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func deleteAll(txn *badger.Txn, keys [][]byte) error {
+	for _, k := range keys {
+		if err := txn.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// get returns the blockFile of img, in use until release.
+func (s *blockStore) get(img Image) *blockFile {
+	k := keyOf(img)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bf := s.files[k]
+	if bf == nil {
+		bf = s.newFile(k, img.MD5, img.SHA256)
+		s.files[k] = bf
+	}
+	bf.refs++
+	return bf
+}
+
+// adopt makes the file at path the complete, verified content of img, and says whether it did: not if the revision is in
+// use or partly here already, there is no room, or the file is on another disk. The file must be on disk for good.
+func (s *blockStore) adopt(img Image, path string) bool {
+	bf := s.get(img)
+	defer bf.release()
+	if img.Size == 0 || !s.reserve(img.Size) {
+		return false
+	}
+	err := bf.take(path)
+	if err != nil {
+		s.unreserve(img.Size)
+		s.log.WithError(err).WithField("image", img.Ref.String()).Debug("block cache: not taking a pushed image")
+	}
+	return err == nil
+}
+
+// take is adopt's work under persist.
+func (bf *blockFile) take(path string) error {
+	bf.persist.Lock()
+	defer bf.persist.Unlock()
+	bf.s.mu.Lock()
+	alone := bf.refs == 1
+	var f *os.File
+	if alone {
+		f = bf.file.Swap(nil)
+	}
+	bf.s.mu.Unlock()
+	if f != nil {
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	if !alone || bf.have.count() > 0 {
+		return ErrBusy
+	}
+	if err := os.Rename(path, bf.path()); err != nil {
+		return err
+	}
+	if err := syncDir(bf.s.dir); err != nil {
+		return err
+	}
+	bf.mu.Lock()
+	bf.have.setAll()
+	bf.complete.Store(true)
+	bf.verified, bf.dirty = true, true
+	bf.mu.Unlock()
+	bf.lastUse.Store(time.Now().UnixNano())
+	if err := bf.save(); err != nil { // upkeep tries again
+		bf.s.log.WithError(err).Debug("block cache: record a pushed image")
+	}
+	return nil
+}
+
+// find returns the blockFile of img without using it, nil if there is none.
+func (s *blockStore) find(img Image) *blockFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.files[keyOf(img)]
+}
+
+// all is a snapshot of the revisions known.
+func (s *blockStore) all() []*blockFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*blockFile, 0, len(s.files))
+	for _, bf := range s.files {
+		out = append(out, bf)
+	}
+	return out
+}
+
+// checkpointEvery is how much new data may lack its bits: what a crash fetches again.
+const (
+	checkpointEvery = 64 << 20
+	checkpointAfter = 10 * time.Second
+)
+
+// upkeep writes records and closes files, when kicked and now and then, until the index closes.
+func (s *blockStore) upkeep(ctx context.Context) {
+	t := time.NewTicker(checkpointAfter)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-s.kick:
+		}
+		for _, bf := range s.all() {
+			if err := bf.checkpoint(); err != nil {
+				s.log.WithError(err).Debug("block cache: checkpoint")
+			}
+		}
+	}
+}
+
+// wake lets upkeep run soon.
+func (s *blockStore) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// close writes what is not written yet. Nothing may use the store any more.
+func (s *blockStore) close() error {
+	var errs []error
+	for _, bf := range s.all() {
+		errs = append(errs, bf.shut())
+	}
+	return errors.Join(errs...)
+}
+
+// CacheStats are the figures of the block cache.
+type CacheStats struct {
+	Used     int64    `json:"used"`    // bytes of blocks on disk
+	Limit    int64    `json:"limit"`   // the budget in bytes
+	MinFree  int64    `json:"minFree"` // bytes of the disk left to others
+	Images   int      `json:"images"`  // revisions with at least one block
+	Pinned   int      `json:"pinned"`
+	Uncached int64    `json:"uncached"`      // bytes served since start without being kept, for want of room
+	Bad      []string `json:"bad,omitempty"` // ids of files whose content twice did not match Drive's checksum
+}
+
+// CacheStats says what the block cache holds.
+func (ix *Index) CacheStats() CacheStats {
+	s := ix.blocks
+	out := CacheStats{Limit: s.limit, MinFree: s.minFree, Uncached: s.uncached.Load()}
+	for _, bf := range s.all() {
+		if bf.bytes() > 0 {
+			out.Images++
+		}
+		bf.mu.Lock()
+		if bf.pinned {
+			out.Pinned++
+		}
+		if bf.bad {
+			out.Bad = append(out.Bad, bf.key.file)
+		}
+		bf.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out.Used = s.used
+	return out
+}

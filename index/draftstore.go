@@ -1,0 +1,479 @@
+package index
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/sirupsen/logrus"
+)
+
+// draftStore keeps the drafts: Dir/drafts/<id in hex> holds the bytes, a record the rest. A file without a record becomes
+// a draft under a name of its own; nothing here deletes one that has bytes, save its user and a committed push.
+//
+// Lock order: mu, then Draft.mu.
+type draftStore struct {
+	ix  *Index
+	dir string
+	log logrus.FieldLogger
+
+	turns turns
+	slots chan struct{} // a token for each push at work
+
+	mu     sync.Mutex
+	all    map[uint64]*Draft // guarded by mu
+	at     map[Place]*Draft  // guarded by mu: by folded place, the latest
+	nextID uint64            // guarded by mu
+	jobs   int               // guarded by mu: pushes under way
+	quiet  chan struct{}     // guarded by mu: closed when jobs is zero
+}
+
+// parallelPushes is how many pushes work at once: more would only share the same line.
+const parallelPushes = 4
+
+// draftRecord is the stored form of a Draft, and the journal of its push.
+type draftRecord struct {
+	V     int    `json:"v"`
+	Place Place  `json:"place"`
+	State State  `json:"state"`
+	Dirty bool   `json:"dirty,omitempty"`
+	Error string `json:"error,omitempty"` // StateFailed: why, for people
+
+	// From StateSealed on.
+	Collection string `json:"collection,omitempty"` // what it publishes as
+	Image      string `json:"image,omitempty"`
+	Tag        string `json:"tag,omitempty"`
+	Ext        string `json:"ext,omitempty"`
+	Size       int64  `json:"size,omitempty"`
+	MD5        string `json:"md5,omitempty"`
+	SHA256     string `json:"sha256,omitempty"`
+
+	// From when it is begun: each is recorded before it is used.
+	File    string `json:"file,omitempty"`    // reserved id on Drive; from StateUploaded on, the file
+	Source  string `json:"source,omitempty"`  // id of a file with the same content, to be copied on Drive
+	Session string `json:"session,omitempty"` // upload session, a secret
+}
+
+func (r draftRecord) encode() ([]byte, error) {
+	r.V = 1
+	return json.Marshal(r)
+}
+
+func decodeDraftRecord(b []byte) (r draftRecord, err error) {
+	err = json.Unmarshal(b, &r)
+	switch r.State {
+	case StateDraft, StateSealed, StateSending, StateUploaded, StateCommitted, StateFailed:
+	default:
+		err = errors.Join(err, fmt.Errorf("state %q", r.State))
+	}
+	if err != nil || r.V != 1 || r.Size < 0 {
+		return draftRecord{}, fmt.Errorf("index: draft record %.40q: %w", b, errors.Join(ErrCorrupt, err))
+	}
+	return r, nil
+}
+
+func openDrafts(ix *Index) (*draftStore, error) {
+	s := &draftStore{
+		ix: ix, dir: filepath.Join(ix.dir, "drafts"), log: ix.log, slots: make(chan struct{}, parallelPushes),
+		all: map[uint64]*Draft{}, at: map[Place]*Draft{}, nextID: 1, quiet: make(chan struct{}),
+	}
+	close(s.quiet)
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("drafts: %w", err)
+	}
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("drafts: %w", err)
+	}
+	return s, nil
+}
+
+func (s *draftStore) path(id uint64) string { return filepath.Join(s.dir, fmt.Sprintf("%016x", id)) }
+
+// unfinished is the suffix of a file that is still being filled with the image it is a copy of.
+const unfinished = ".new"
+
+// load brings back what was there, and lets the pushes under way go on: in the state they were, by the same steps.
+func (s *draftStore) load() error {
+	records := map[uint64]draftRecord{}
+	err := eachKey(s.ix.db, kDraft, func(key, value []byte) error {
+		if len(key) != 8 {
+			return nil
+		}
+		id := binary.BigEndian.Uint64(key)
+		r, err := decodeDraftRecord(value)
+		if err != nil { // the bytes are what counts: they come back under a name of their own
+			s.log.WithError(err).Debug("dropping a draft record")
+			return nil
+		}
+		records[id] = r
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	present := map[uint64]int64{}
+	for _, e := range files {
+		name := e.Name()
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		id, err := strconv.ParseUint(name, 16, 64)
+		if stem, cut := strings.CutSuffix(name, unfinished); cut && len(stem) == 16 {
+			if err := os.Remove(filepath.Join(s.dir, name)); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil || len(name) != 16 || !info.Mode().IsRegular() {
+			continue
+		}
+		present[id] = info.Size()
+		s.nextID = max(s.nextID, id+1)
+		d := s.newDraft(id)
+		r, ok := records[id]
+		if !ok && info.Size() == 0 { // the crash came between the file and its record
+			if err := os.Remove(s.path(id)); err != nil {
+				return err
+			}
+			continue
+		}
+		if !ok {
+			r = draftRecord{Place: Place{Name: "recovered-" + strconv.FormatUint(id, 10)}, State: StateDraft}
+		}
+		d.rec, d.onDisk, d.size, d.modified = r, true, info.Size(), info.ModTime()
+		if r.State == StateDraft {
+			d.rec.Dirty = info.Size() > 0
+		}
+		if r.State == StateFailed {
+			d.err = parkedError(r.Error)
+		}
+		s.all[id] = d
+		s.at[r.Place.fold()] = d
+	}
+	ids := make([]uint64, 0, len(records))
+	for id := range records {
+		ids = append(ids, id)
+		s.nextID = max(s.nextID, id+1)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if _, ok := present[id]; !ok { // the end of a push, or a file somebody deleted
+			if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(id)) }); err != nil {
+				return err
+			}
+			continue
+		}
+		switch d := s.all[id]; d.rec.State {
+		case StateSealed, StateSending, StateUploaded, StateCommitted:
+			d.busy = make(chan struct{})
+			s.start(d)
+		case StateDraft, StateFailed:
+		}
+	}
+	return nil
+}
+
+// parkedError is a push's final error as it was recorded before this program started.
+type parkedError string
+
+func (e parkedError) Error() string { return string(e) }
+
+// close is called when everything the store started has ended.
+func (s *draftStore) close() error {
+	var errs []error
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.all {
+		d.io.Lock()
+		if d.file != nil {
+			errs = append(errs, d.file.Sync(), d.file.Close())
+			d.file = nil
+		}
+		d.io.Unlock()
+	}
+	return errors.Join(errs...)
+}
+
+func (s *draftStore) newDraft(id uint64) *Draft {
+	return &Draft{s: s, id: id, turn: make(chan struct{}, 1), modified: time.Now(), rec: draftRecord{State: StateDraft}}
+}
+
+// create makes the file of draft id and lets fill put its first content in. It appears whole or not at all.
+func (s *draftStore) create(id uint64, fill func(*os.File) error) (*os.File, error) {
+	path := s.path(id)
+	f, err := os.OpenFile(path+unfinished, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if fill != nil {
+		err = fill(f)
+	}
+	if err == nil {
+		err = os.Rename(path+unfinished, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(path+unfinished))
+	}
+	return f, nil
+}
+
+// save records the draft with a change.
+func (d *Draft) save(change func(*draftRecord)) error {
+	d.mu.Lock()
+	r := d.rec
+	d.mu.Unlock()
+	change(&r)
+	b, err := r.encode()
+	if err != nil {
+		return err
+	}
+	if err := d.s.ix.writing(func(txn *badger.Txn) error { return txn.Set(draftKey(d.id), b) }); err != nil {
+		return fmt.Errorf("record draft %d: %w", d.id, err)
+	}
+	d.mu.Lock()
+	r.Dirty = r.Dirty || d.rec.Dirty && d.rec.State == r.State // a write may have come meanwhile
+	d.rec = r
+	d.mu.Unlock()
+	return nil
+}
+
+// register puts d into the lists.
+func (s *draftStore) register(d *Draft) {
+	p := d.Place()
+	s.mu.Lock()
+	s.all[d.id] = d
+	s.at[p.fold()] = d
+	s.mu.Unlock()
+	s.ix.event(Event{Place: p})
+}
+
+// forget takes d out of them.
+func (s *draftStore) forget(d *Draft) {
+	p := d.Place()
+	s.mu.Lock()
+	delete(s.all, d.id)
+	if s.at[p.fold()] == d {
+		delete(s.at, p.fold())
+	}
+	s.mu.Unlock()
+	s.ix.event(Event{Place: p})
+}
+
+// add makes a draft at a place that no draft has but one that is on its way to Drive.
+func (s *draftStore) add(p Place) (*Draft, error) {
+	if s.ix.o.ReadOnly {
+		return nil, ErrReadOnly
+	}
+	if p.Name == "" || strings.ContainsAny(p.Name, "/\x00") {
+		return nil, fmt.Errorf("draft name %q: %w", p.Name, ErrName)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.at[p.fold()]; old != nil && !old.pushing() {
+		return nil, iofs.ErrExist
+	}
+	d := s.newDraft(s.nextID)
+	s.nextID++
+	d.rec.Place = p
+	s.all[d.id] = d
+	s.at[p.fold()] = d
+	return d, nil
+}
+
+func (d *Draft) pushing() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.busy != nil
+}
+
+// CreateDraft makes an empty draft. It is on record when this returns. io/fs.ErrExist: there is one already (one that is
+// being pushed does not count: the new one takes its place); ErrReadOnly; ErrName.
+func (ix *Index) CreateDraft(p Place) (*Draft, error) {
+	d, err := ix.drafts.add(p)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", p, err)
+	}
+	if err := d.ready(ix.base, true); err != nil {
+		ix.drafts.forget(d)
+		return nil, fmt.Errorf("create %s: %w", p, err)
+	}
+	return d, nil
+}
+
+// EditDraft opens a published image for change at a place of the tree. Nothing is copied, fetched or recorded before the
+// first change; a draft that is released without one is no more. Errors as of CreateDraft.
+func (ix *Index) EditDraft(img Image, p Place) (*Draft, error) {
+	d, err := ix.drafts.add(p)
+	if err != nil {
+		return nil, fmt.Errorf("edit %s: %w", p, err)
+	}
+	d.mu.Lock()
+	d.image, d.size, d.modified = img, img.Size, img.Modified
+	d.mu.Unlock()
+	ix.event(Event{Place: p})
+	return d, nil
+}
+
+// Draft finds the draft at a place. Of several the one made last counts.
+func (ix *Index) Draft(p Place) (*Draft, bool) {
+	ix.drafts.mu.Lock()
+	defer ix.drafts.mu.Unlock()
+	d, ok := ix.drafts.at[p.fold()]
+	return d, ok
+}
+
+// Drafts lists the drafts in a collection, or in a tag directory of it, by name.
+func (ix *Index) Drafts(collection, tag string) []*Draft {
+	want := Place{Collection: collection, Tag: tag}.fold()
+	s := ix.drafts
+	s.mu.Lock()
+	var out []*Draft
+	names := map[*Draft]string{}
+	for p, d := range s.at {
+		if p.Collection == want.Collection && p.Tag == want.Tag {
+			out = append(out, d)
+			names[d] = p.Name
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(out, func(a, b *Draft) int { return strings.Compare(names[a], names[b]) })
+	return out
+}
+
+// AllDrafts lists every draft, oldest first, those on their way to Drive included.
+func (ix *Index) AllDrafts() []*Draft {
+	s := ix.drafts
+	s.mu.Lock()
+	out := make([]*Draft, 0, len(s.all))
+	for _, d := range s.all {
+		out = append(out, d)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(out, func(a, b *Draft) int { return int(int64(a.id) - int64(b.id)) })
+	return out
+}
+
+// MoveDraft renames a draft; one that stands at the new place is replaced. If the new name is that of an image and there
+// is content, the draft is pushed: it must be whole (ErrPartial, and it stays where it was), and an error of the push is
+// returned with the draft at its new place, its bytes kept.
+func (ix *Index) MoveDraft(ctx context.Context, d *Draft, to Place) error {
+	if err := ix.drafts.move(ctx, d, to); err != nil {
+		return fmt.Errorf("move %s to %s: %w", d.Place(), to, err)
+	}
+	if _, _, isImage := to.Ref(); isImage && d.Dirty() {
+		if _, err := d.Push(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
+	if s.ix.o.ReadOnly {
+		return ErrReadOnly
+	}
+	if to.Name == "" || strings.ContainsAny(to.Name, "/\x00") {
+		return fmt.Errorf("%q: %w", to.Name, ErrName)
+	}
+	if err := d.ready(ctx, false); err != nil {
+		return err
+	}
+	if err := d.lockTurn(ctx); err != nil {
+		return err
+	}
+	defer d.unlockTurn()
+	if d.pushing() {
+		return ErrBusy
+	}
+	if ref, _, isImage := to.Ref(); isImage && d.Dirty() {
+		if err := ref.Check(); err != nil {
+			return err
+		}
+		if err := d.whole(to); err != nil {
+			return err
+		}
+	}
+	from := d.Place()
+	if from == to {
+		return nil
+	}
+	if old, ok := s.ix.Draft(to); ok && old != d {
+		if err := s.ix.RemoveDraft(old); err != nil {
+			return err
+		}
+	}
+	if err := d.save(func(r *draftRecord) { r.Place = to }); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.at[from.fold()] == d {
+		delete(s.at, from.fold())
+	}
+	s.at[to.fold()] = d
+	s.mu.Unlock()
+	s.ix.event(Event{Place: from})
+	s.ix.event(Event{Place: to})
+	return nil
+}
+
+// RemoveDraft deletes a draft. Those who have it open keep its bytes. A push under way is given up, and what it may have
+// made on Drive is trashed; ErrBusy when it is too late for that: Drive has it already.
+func (ix *Index) RemoveDraft(d *Draft) error {
+	s := ix.drafts
+	d.mu.Lock()
+	j, file := d.job, d.rec.File
+	late := j != nil && (d.rec.State == StateUploaded || d.rec.State == StateCommitted)
+	d.mu.Unlock()
+	if late {
+		return fmt.Errorf("remove %s: %w", d.Place(), ErrBusy)
+	}
+	if j != nil {
+		j.cancel()
+		<-j.done
+		if j.err == nil {
+			return fmt.Errorf("remove %s: %w", d.Place(), ErrBusy) // it was quicker
+		}
+	}
+	if err := d.lockTurn(ix.base); err != nil {
+		return err
+	}
+	defer d.unlockTurn()
+	d.mu.Lock()
+	onDisk := d.onDisk
+	d.gone, d.onDisk = true, false
+	d.mu.Unlock()
+	s.forget(d)
+	if onDisk {
+		err := os.Remove(s.path(d.id))
+		if e := ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(d.id)) }); e != nil {
+			err = errors.Join(err, e)
+		}
+		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return fmt.Errorf("remove draft %d: %w", d.id, err)
+		}
+	}
+	if j != nil && file != "" {
+		ix.goes(func(ctx context.Context) { // no file of that id is the usual case
+			if err := ix.drive.Trash(ctx, file); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+				s.log.WithError(err).WithField("file", file).Debug("trash what a removed push made")
+			}
+		})
+	}
+	return nil
+}
