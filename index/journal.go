@@ -367,7 +367,7 @@ func (s *draftStore) present(ctx context.Context, d *Draft, root string, meta im
 
 // source finds another image of my registry with the same content, to be copied on Drive; "" if there is none.
 func (s *draftStore) source(d *Draft) string {
-	for _, img := range s.ix.sameContent(d.rec.MD5, d.rec.SHA256, d.rec.Size) {
+	for _, img := range s.ix.byContent(d.rec.SHA256, d.rec.MD5) {
 		if img.Space == "" && d.rec.same(img.Size, img.MD5, img.SHA256) {
 			return img.File
 		}
