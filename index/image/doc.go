@@ -1,3 +1,33 @@
-// Package image is the vocabulary of the registry: what an image is called, what Drive knows of it, and
-// what its bytes say about themselves.
+// Package image is the vocabulary of the registry: what an image is called, what Drive knows of it, and what its bytes
+// say of themselves. It is pure: no network, no disk, no state, no logging; the floors above speak it.
+//
+// # Names
+//
+// A Ref is collection/image:tag@version. Parse is strict and makes the names sregfs writes. Identify is generous and
+// reads what lies in Drive, of every era of the registry and of every hand: properties before uri before file name. In
+// between stands the tree: Ref.Dir, TagDir, TagFile and VersionFile spell any Ref, however hostile, as entries of
+// directories, percent-encoded where a directory or a reader could be misled, and ParseEntry reads entries back. It
+// also decides what is no image name at all, so that the temporary files of rsync, editors and browsers are never
+// published.
+//
+//	text ──Parse──▶ Ref ──Describe──▶ Drive name, properties, description
+//	                 ▲ ▲ ◀─Identify──┘
+//	                 │ └─ParseEntry── "image:tag@version.sif" ◀── TagFile, TagDir, VersionFile
+//
+// A Ref that passes Check is spelled in the tree as it is, parses back from its String, and is identified from what
+// Describe wrote of it; the fuzz targets hold on to that.
+//
+// # Properties
+//
+// Drive gives a file 30 public properties of 124 bytes. Describe is the one place that fits a name and labels into
+// them: the registry's keys or an error with the number of bytes to cut, then labels, shortest first; what is left goes
+// whole into the description as JSON. Labels is its inverse; Retag and SetLabel are the changes of it that a PATCH needs.
+//
+// # Bytes
+//
+// Inspect, Metafiles, Whole and HeadTail look into SIF files, Singularity 2 images (a launcher line, then a squashfs),
+// bare squashfs and ext images, through an io.ReaderAt that may be a file or Drive: few reads, most of them in the first
+// 64 KiB. Images are strangers' files: all counts, sizes and offsets are checked, unpacked bytes are limited, links and
+// loops end, and an image can at worst be called damaged (ErrCorrupt, ErrTruncated, ErrUnsupported). Errors of the
+// reader pass unchanged, so that a network that fails is never taken for a damaged image.
 package image

@@ -144,10 +144,11 @@ func encode(s string, limit int, also string) string {
 	}
 	sum := sha256.Sum256([]byte(lower(s)))
 	hash := "-" + hex.EncodeToString(sum[:5])
-	for keep := min(len(s), limit-len(hash)); keep > 0; keep-- {
-		if keep < len(s) && !utf8.RuneStart(s[keep]) {
-			continue // do not cut through a character
-		}
+	var cuts []int // where characters begin, or bytes that are none
+	for i := range s[:min(len(s), limit)] {
+		cuts = append(cuts, i)
+	}
+	for _, keep := range slices.Backward(cuts) {
 		if name := escape(s[:keep]+hash, also); len(name) <= limit {
 			return name
 		}

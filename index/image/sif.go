@@ -84,7 +84,6 @@ func (d *sifDescriptor) name() string { return cString(d.Name[:]) }
 func (d *sifDescriptor) fs() int32    { return int32(binary.LittleEndian.Uint32(d.Extra[0:])) }
 func (d *sifDescriptor) role() int32  { return int32(binary.LittleEndian.Uint32(d.Extra[4:])) }
 func (d *sifDescriptor) arch() string { return sifArchs[cString(d.Extra[8:11])] }
-func (d *sifDescriptor) span() Span   { return Span{d.Off, d.Len} }
 func cString(b []byte) string         { s, _, _ := bytes.Cut(b, []byte{0}); return string(s) }
 
 // sifFile is a SIF's header and the descriptors in use.
