@@ -163,16 +163,13 @@ func (im *opened) inspectObject() (*Meta, error) {
 	if json.Unmarshal(text, &doc) == nil {
 		return &doc.Data.Attributes, nil
 	}
-	var lenient struct {
-		Data struct {
-			Attributes struct{ Labels json.RawMessage }
-		}
+	// Something in it is not what it should be; the labels may be good.
+	var lenient struct{ Data struct{ Attributes struct{ Labels json.RawMessage } } }
+	if json.Unmarshal(text, &lenient) == nil && lenient.Data.Attributes.Labels != nil {
+		labels, err := parseLabels(lenient.Data.Attributes.Labels)
+		return &Meta{Labels: labels}, err
 	}
-	if json.Unmarshal(text, &lenient) != nil || lenient.Data.Attributes.Labels == nil {
-		return nil, nil // another program's JSON under that name: go and look elsewhere
-	}
-	labels, err := parseLabels(lenient.Data.Attributes.Labels)
-	return &Meta{Labels: labels}, err
+	return nil, nil
 }
 
 // file reads a file of /.singularity.d, nil if there is none.

@@ -40,30 +40,30 @@ func newContent(opts []Option) content {
 }
 
 // SIF returns a SIF of exactly size bytes. Below some 40 KB there is no room for one, and the test fails.
-func SIF(t testing.TB, size int64, opts ...Option) []byte {
-	t.Helper()
-	return written(t, WriteSIF, size, opts)
+func SIF(tb testing.TB, size int64, opts ...Option) []byte {
+	tb.Helper()
+	return written(tb, WriteSIF, size, opts)
 }
 
 // Simg returns a Singularity 2 image of exactly size bytes, at least some 2 KB.
-func Simg(t testing.TB, size int64, opts ...Option) []byte {
-	t.Helper()
-	return written(t, WriteSimg, size, opts)
+func Simg(tb testing.TB, size int64, opts ...Option) []byte {
+	tb.Helper()
+	return written(tb, WriteSimg, size, opts)
 }
 
-func written(t testing.TB, write func(io.Writer, int64, ...Option) error, size int64, opts []Option) []byte {
-	t.Helper()
+func written(tb testing.TB, write func(io.Writer, int64, ...Option) error, size int64, opts []Option) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	b.Grow(int(size))
 	if err := write(&b, size, opts...); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
 // SIFFile writes a SIF of exactly size bytes to path, in constant memory.
-func SIFFile(t testing.TB, path string, size int64, opts ...Option) {
-	t.Helper()
+func SIFFile(tb testing.TB, path string, size int64, opts ...Option) {
+	tb.Helper()
 	f, err := os.Create(path)
 	if err == nil {
 		err = WriteSIF(f, size, opts...)
@@ -72,7 +72,7 @@ func SIFFile(t testing.TB, path string, size int64, opts ...Option) {
 		}
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
