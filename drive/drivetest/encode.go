@@ -59,7 +59,7 @@ func appendJSON(b []byte, value any, m mask) []byte {
 		b = append(b, '{')
 		first := true
 		for _, it := range v {
-			if inner, ok := m.pick(it.name); ok && it.value != nil {
+			if inner, ok := m.pick(it.name); ok && it.value != nil && holds(it.value, inner) {
 				b = appendName(b, it.name, &first)
 				b = appendJSON(b, it.value, inner)
 			}
@@ -74,7 +74,7 @@ func appendJSON(b []byte, value any, m mask) []byte {
 			if !ok {
 				continue
 			}
-			if x := field.get(v); x != nil {
+			if x := field.get(v); x != nil && holds(x, inner) {
 				b = appendName(b, field.name, &first)
 				b = appendJSON(b, x, inner)
 			}
@@ -82,6 +82,15 @@ func appendJSON(b []byte, value any, m mask) []byte {
 		return append(b, '}')
 	}
 	panic(fmt.Sprintf("drivetest: no JSON form for %T", value)) // a mistake in a table of this package
+}
+
+// holds tells whether value can have inside what m selects: a/b selects nothing of an a that is a string.
+func holds(value any, m mask) bool {
+	switch value.(type) {
+	case string, bool, int, int64, time.Time, []string:
+		return m == nil
+	}
+	return true
 }
 
 func appendArray[T any](b []byte, values []T, m mask) []byte {

@@ -161,11 +161,11 @@ func (m mask) outsideAny(s schema) string {
 	if m == nil {
 		return ""
 	}
-	if len(s) == 0 {
-		return "*"
-	}
-	bad := ""
-	for _, below := range s {
+	bad := "*"
+	for name, below := range s {
+		if _, anything := below["*"]; name == "*" || anything {
+			continue
+		}
 		if bad = m.outside(below); bad == "" {
 			return ""
 		}
