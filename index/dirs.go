@@ -19,7 +19,8 @@ func splitDir(p string) (collection string, tag image.Ref, isTag bool) {
 	dir, last := path.Split(strings.Trim(p, "/"))
 	dir = strings.Trim(dir, "/")
 	if ref, ext, ok := image.ParseEntry(last); ok && ext == "" && dir != "" {
-		return dir, image.Ref{Collection: dir, Image: ref.Image, Tag: ref.Tag}, true
+		ref.Collection = dir
+		return dir, ref, true
 	}
 	return path.Join(dir, last), image.Ref{}, false
 }
@@ -56,6 +57,9 @@ func (ix *Index) mkdir(p string) error {
 	}
 	if err := check.Check(); err != nil {
 		return err
+	}
+	if tag.Version != "" {
+		return fmt.Errorf("a version is a file, not a directory: %w", ErrName)
 	}
 	if first, _, _ := strings.Cut(collection, "/"); image.Reserved(first) {
 		return fmt.Errorf("%s is reserved: %w", first, ErrName)

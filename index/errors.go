@@ -116,15 +116,24 @@ func Sentence(err error) string {
 		return err.Error() + "; use that version, or another state directory"
 	case errors.Is(err, ErrDigest):
 		return err.Error() + "; what Drive holds, or what was received, is damaged"
-	case isOurs(err), errors.Is(err, ErrName), errors.Is(err, iofs.ErrExist):
-		return err.Error()
+	case fromDrive(err):
+		return drive.Sentence(err)
 	}
-	return drive.Sentence(err)
+	return err.Error()
 }
 
-func isOurs(err error) bool {
-	for _, own := range []error{ErrPartial, ErrNotImage, ErrReadOnly, ErrCorrupt, ErrBusy, ErrNotEmpty} {
-		if errors.Is(err, own) {
+// fromDrive tells whether drive knows best what err means: an answer of Drive's, or no answer.
+func fromDrive(err error) bool {
+	var e *drive.Error
+	if errors.As(err, &e) {
+		return true
+	}
+	for _, kind := range drive.Errors() {
+		switch kind {
+		case iofs.ErrNotExist, iofs.ErrExist, iofs.ErrPermission, ErrInvalid: // said here too, with the particulars
+			continue
+		}
+		if errors.Is(err, kind) {
 			return true
 		}
 	}

@@ -100,6 +100,7 @@ type Index struct {
 	life   sync.Mutex // guards closed, so that nothing joins wg after Close began to wait
 	closed bool
 	wg     sync.WaitGroup
+	ended  func() error // Close, once
 
 	// Lock order: remote's turn, catalog.order, write; then the leaves catalog.mu, remote.mu, events.mu, about.mu.
 	write  sync.Mutex // held for one Badger transaction that writes, so that they never conflict
@@ -120,6 +121,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	ix := &Index{o: o, dir: o.Dir, log: o.Log, drive: o.Drive, cat: newCatalog(), remote: newRemote(), events: newEvents()}
+	ix.ended = sync.OnceValue(ix.close)
 	ix.base, ix.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := ix.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index in %s: %w", o.Dir, err), ix.Close())
@@ -165,7 +167,10 @@ func (ix *Index) open(ctx context.Context) (err error) {
 
 // Close stops and joins everything the index started and releases the state directory. Uploads under way stop and stay
 // in the journal; drafts and records are on disk.
-func (ix *Index) Close() error {
+// A second Close does nothing and answers the same.
+func (ix *Index) Close() error { return ix.ended() }
+
+func (ix *Index) close() error {
 	ix.life.Lock()
 	ix.closed = true
 	ix.life.Unlock()

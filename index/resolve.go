@@ -67,10 +67,11 @@ func (c *catalog) matching(f func(*Image) bool) []Image {
 	return slices.DeleteFunc(c.all(), func(img Image) bool { return !f(&img) })
 }
 
-// sameContent returns the images of my own registry with these checksums, newest first, without labels.
-func (ix *Index) sameContent(md5, sha256 string, size int64) []Image {
+// byContent returns the images, whosever, that share a checksum in hex, mine first and newest first, without labels.
+// Where Drive has both checksums of an image it is for the caller to compare the stronger one.
+func (ix *Index) byContent(sha256, md5 string) []Image {
 	return ix.cat.matching(func(img *Image) bool {
-		return img.Space == "" && img.Size == size && img.MD5 == md5 && (img.SHA256 == sha256 || img.SHA256 == "")
+		return sha256 != "" && img.SHA256 == sha256 || md5 != "" && img.MD5 == md5
 	})
 }
 

@@ -70,7 +70,7 @@ func (ix *Index) checkFolder(ctx context.Context, id string) error {
 	f, err := ix.drive.Get(ctx, id)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
-		return fmt.Errorf("the registry's folder %s (id %s) is gone from Drive, or no longer shared; name another one with --root-id: %w", ix.rootName(), id, err)
+		return fmt.Errorf("the registry's folder %s (id %s) is gone from Drive, or no longer shared; name another one with --root-id: %w", ix.rootName(), id, iofs.ErrNotExist)
 	case err != nil:
 		return err
 	case f.MimeType != drive.FolderType:

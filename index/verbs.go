@@ -59,67 +59,100 @@ func (ix *Index) remove(ctx context.Context, img Image) error {
 // Retag gives img another name, and makes it the newest of that name; no bytes move. A version in to is not looked at:
 // the version is the content's. Directories this empties stay until Rmdir.
 func (ix *Index) Retag(ctx context.Context, img Image, to image.Ref) (Image, error) {
-	now := time.Now()
-	got, err := ix.patch(ctx, img, func(cur Image) (image.Patch, error) {
-		to.Version = cur.Version
-		return image.Retag(cur.Properties, to, cur.Ext)
-	}, &now)
+	got, err := ix.retag(ctx, img, to)
 	if err != nil {
 		return Image{}, fmt.Errorf("retag %s as %s: %w", img.Ref, to.Short(), err)
 	}
 	return got, nil
 }
 
+func (ix *Index) retag(ctx context.Context, img Image, to image.Ref) (Image, error) {
+	f, err := ix.patch(ctx, img, func(now Image) (image.Patch, *time.Time, error) {
+		to.Version = now.Version
+		p, err := image.Retag(now.Properties, to, now.Ext)
+		return p, nil, err
+	})
+	if err != nil {
+		return Image{}, err
+	}
+	if f, err = ix.makeNewest(ctx, f); err != nil {
+		return Image{}, err
+	}
+	return ix.committed(f)
+}
+
+// makeNewest makes f, Drive's reply to a write that gave a name its image, the newest of that name. It mostly is: times
+// are Drive's. But Drive may not count a change of metadata as one of the file, and programs can set any time.
+func (ix *Index) makeNewest(ctx context.Context, f drive.File) (drive.File, error) {
+	img, err := imageOf(&f, ix.remote.pinned().ID)
+	if err != nil {
+		return f, nil //nolint:nilerr // it has no name to be the newest of
+	}
+	var rival time.Time
+	ix.cat.mu.RLock()
+	if t := ix.cat.tag(img.Space, img.Ref); t != nil {
+		for _, other := range t.images {
+			if other.File != f.ID && other.Modified.After(rival) {
+				rival = other.Modified
+			}
+		}
+	}
+	ix.cat.mu.RUnlock()
+	if rival.IsZero() || f.Modified.After(rival) {
+		return f, nil
+	}
+	rival = rival.Add(time.Millisecond) // the precision of Drive's times
+	return ix.drive.Update(ctx, f.ID, drive.Patch{Modified: &rival})
+}
+
 // SetLabel sets the label key of img, or removes it if value is nil. It does not change which version is the newest.
 func (ix *Index) SetLabel(ctx context.Context, img Image, key string, value *string) (Image, error) {
-	got, err := ix.patch(ctx, img, func(now Image) (image.Patch, error) {
-		return image.SetLabel(now.Properties, ix.description(now.File), key, value)
-	}, nil)
+	f, err := ix.patch(ctx, img, func(now Image) (image.Patch, *time.Time, error) {
+		p, err := image.SetLabel(now.Properties, ix.description(now.File), key, value)
+		return p, &now.Modified, err
+	})
+	if err == nil {
+		img, err = ix.committed(f)
+	}
 	if err != nil {
 		return Image{}, fmt.Errorf("set label %s of %s: %w", key, img.Ref, err)
 	}
-	return got, nil
+	return img, nil
 }
 
-// patch changes the metadata of img by what change makes of its present state, and records the reply. modified is the
-// time the image gets; nil leaves it as it is.
-func (ix *Index) patch(ctx context.Context, img Image, change func(Image) (image.Patch, error), modified *time.Time) (Image, error) {
+// patch changes the metadata of img by what change makes of its present state, and returns Drive's reply. The time change
+// returns is the one the file gets; nil leaves that to Drive.
+func (ix *Index) patch(ctx context.Context, img Image, change func(Image) (image.Patch, *time.Time, error)) (drive.File, error) {
 	if err := ix.writable(img); err != nil {
-		return Image{}, err
+		return drive.File{}, err
 	}
 	now, err := ix.ByID(img.File)
 	if err != nil {
-		return Image{}, err
+		return drive.File{}, err
 	}
-	p, err := change(now)
+	p, modified, err := change(now)
 	if err != nil {
-		return Image{}, err
+		return drive.File{}, err
 	}
 	send := drive.Patch{Properties: p.Properties, Description: p.Description, Modified: modified}
-	if modified == nil {
-		send.Modified = &now.Modified
-	}
 	if p.Name != "" {
 		send.Name = &p.Name
 	}
 	f, err := ix.drive.Update(ctx, img.File, send)
-	if err != nil {
-		if errors.Is(err, iofs.ErrNotExist) {
-			ix.recheck(img.File)
-		}
-		return Image{}, err
+	if errors.Is(err, iofs.ErrNotExist) {
+		ix.recheck(img.File)
 	}
-	return ix.committed(f, true)
+	return f, err
 }
 
 // committed records the reply to a write of our own and shows it.
-func (ix *Index) committed(f drive.File, keep bool) (img Image, err error) {
+func (ix *Index) committed(f drive.File) (img Image, err error) {
 	err = ix.writing(func(txn *badger.Txn) error {
 		img, err = ix.adopt(txn, f)
 		return err
 	})
 	if err == nil {
-		ix.publishAs([]string{f.ID}, keep)
+		ix.publishAs([]string{f.ID}, true)
 	}
 	return img, err
 }
