@@ -1,0 +1,53 @@
+// Package fs shows a registry to the kernel as a file system, by FUSE. It is a thin face: names, images, drafts, pushes
+// and sharing are the index's (package index); here they get paths, inode numbers, errnos and extended attributes.
+//
+// # In
+//
+// Mount takes an open index and an empty directory. The tree is
+//
+//	COLLECTION/                        collections nest
+//	  IMAGE:TAG.sif                    the tag's newest version: run it, or write to it to push
+//	  IMAGE:TAG/VERSION.sif            every version, immutable
+//	shared-with-me/OWNER/COLLECTION/…  read-only
+//	.sregfs/                           control files; found, not listed
+//
+// and every text form of a name resolves: upper case, IMAGE.sif for the tag latest, IMAGE:TAG@VERSION.sif. A file at the
+// top under an image's name belongs to the collection "library". Names that a directory cannot hold are percent-encoded
+// (package image).
+//
+// # Nodes
+//
+// A node is an address, a small comparable value (entry.go makes them); equal values are one inode. An image's node is
+// one revision of one Drive file, and its bytes never change: the kernel keeps its pages and, under the name a listing
+// shows, its entry for an hour, and is told when that name changes its meaning (invalidate.go). Directories, drafts and
+// every other spelling are asked for each time, from memory.
+//
+// # Writing
+//
+// Nothing is ever written to an image's node. Who opens a tag's file for writing is answered ESTALE after a draft was
+// prepared: the kernel resolves the name once more within the same open(2), and now it is the draft (drafts.go). So those
+// who had the image open keep their bytes and their pages. close(2) of a changed draft under an image's name pushes it
+// and returns when Drive has it, or with the error; then the name is the new image. Half an image is an error of close,
+// EINVAL, and stays as a draft, unless the process that closes got the descriptor from another, which may have more to
+// write. A file nobody wrote to is no error, and no image. Any other name is a draft until it is renamed to an image's.
+//
+// # Limits
+//
+//   - rename(2) of a draft to an image's name returns when Drive has it, and the kernel holds the directory meanwhile.
+//   - Renaming a directory is a change on Drive per image: if one fails, the others have moved and mv can be repeated.
+//   - rm of a tag's file removes the newest version; the one before it is then the newest.
+//   - Hard links, symbolic links and special files are refused; modes, owners and times are accepted and not kept.
+//   - Locks are the kernel's own, among the processes of one machine.
+//   - Without allow_other only the user who mounted can look; with it others can read, and only the owner and root change.
+//
+// # Promises after a crash
+//
+// This package keeps nothing: what a killed mount had acknowledged is in the index, which continues the pushes, and the
+// next mount at the same place takes the dead one away. Inode numbers are the same on every mount.
+//
+// # Deadlocks
+//
+// No handler talks to the kernel, and no lock is held while talking to it: invalidations go through a set and one
+// goroutine. Serve waits for its handlers at unmount, so every request's context ends with the mount (context.go). A
+// process must not read its own mount; the tests use another (package fstest).
+package fs

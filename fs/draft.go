@@ -1,0 +1,212 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strconv"
+	"syscall"
+
+	"bazil.org/fuse"
+	fusefs "bazil.org/fuse/fs"
+
+	"sregfs/index"
+)
+
+// draftNode is a local file on its way to become an image, by its number in the index.
+type draftNode struct {
+	common
+	id uint64
+}
+
+var _ = map[draftNode]struct{}{} // comparable
+var (
+	_ fusefs.NodeOpener    = draftNode{}
+	_ fusefs.NodeSetattrer = draftNode{}
+	_ fusefs.NodeFsyncer   = draftNode{}
+)
+
+func draftInode(id uint64) uint64 { return inodeOf(kindDraft, strconv.FormatUint(id, 10)) }
+
+// Attr asks the draft every time. A draft that was pushed and closed is no more: ESTALE makes the kernel look the name
+// up again, and find the image.
+func (n draftNode) Attr(_ context.Context, a *fuse.Attr) error {
+	d := n.fs.draft(n.id)
+	if d == nil {
+		return syscall.ESTALE
+	}
+	mode := os.FileMode(0o644)
+	if _, _, ok := d.Place().Ref(); ok {
+		mode = 0o755
+	}
+	n.fs.fill(a, draftInode(n.id), mode, d.Modified())
+	setSize(a, d.Size())
+	a.Valid = 0
+	return nil
+}
+
+// Open opens the local file.
+func (n draftNode) Open(_ context.Context, req *fuse.OpenRequest, _ *fuse.OpenResponse) (fusefs.Handle, error) {
+	d := n.fs.draft(n.id)
+	if d == nil {
+		return nil, syscall.ESTALE
+	}
+	write := !req.Flags.IsReadOnly()
+	if write {
+		if err := n.fs.mayChange(&req.Header); err != nil {
+			return nil, n.fs.reply("write "+d.Place().String(), err)
+		}
+	}
+	return n.fs.openDraft(d, write, req.Pid), nil
+}
+
+// openDraft makes a handle on d for the process pid.
+func (fsys *FS) openDraft(d *index.Draft, write bool, pid uint32) *draftHandle {
+	h := &draftHandle{fs: fsys, draft: d, write: write}
+	if write {
+		h.opener = processOf(pid)
+	}
+	fsys.drafts.opened(d, write)
+	return h
+}
+
+// Setattr sets the size. Emptied, the draft needs neither the image it was copied from nor what was set aside for it.
+func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fuse.SetattrResponse) error {
+	if !req.Valid.Size() {
+		return nil
+	}
+	d, gone := n.fs.draft(n.id), false
+	if d == nil {
+		return syscall.ESTALE
+	}
+	what := "truncate " + d.Place().String()
+	if err := n.fs.mayChange(&req.Header); err != nil {
+		return n.fs.reply(what, err)
+	}
+	if int64(req.Size) < 0 {
+		return n.fs.reply(what, syscall.EFBIG)
+	}
+	if err := d.Truncate(ctx, int64(req.Size)); err != nil {
+		return n.fs.reply(what, err)
+	}
+	if req.Size == 0 {
+		if aside := n.fs.drafts.takeAside(d); aside != nil {
+			n.fs.discard(aside)
+		}
+	}
+	if _, gone = n.fs.drafts.find(n.id); gone || n.fs.drafts.opens(d) {
+		return nil // a descriptor will be closed, and then it is pushed
+	}
+	return n.fs.reply(what, n.fs.push(ctx, d, false))
+}
+
+// Fsync makes the draft durable on this machine, and waits for Drive if it is on its way there already.
+func (n draftNode) Fsync(ctx context.Context, _ *fuse.FsyncRequest) error {
+	d := n.fs.draft(n.id)
+	if d == nil {
+		return nil // Drive has it
+	}
+	err := d.Sync()
+	if err == nil {
+		switch d.State() {
+		case index.StateSealed, index.StateSending, index.StateUploaded:
+			err = d.Wait(ctx)
+		case index.StateDraft, index.StateFailed, index.StateCommitted:
+		}
+	}
+	return n.fs.reply("fsync "+d.Place().String(), err)
+}
+
+// draftHandle is an open draft. The bytes stay readable through it after the push.
+type draftHandle struct {
+	fs     *FS
+	draft  *index.Draft
+	write  bool
+	opener process // who opened it, 0 if not known
+}
+
+var (
+	_ fusefs.HandleReader   = (*draftHandle)(nil)
+	_ fusefs.HandleWriter   = (*draftHandle)(nil)
+	_ fusefs.HandleFlusher  = (*draftHandle)(nil)
+	_ fusefs.HandleReleaser = (*draftHandle)(nil)
+)
+
+func (h *draftHandle) name() string { return h.draft.Place().String() }
+
+// Read reads the local file, or what the draft was copied from.
+func (h *draftHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
+	ctx, done := patient(ctx)
+	defer done()
+	n, err := h.draft.ReadAt(ctx, resp.Data[:req.Size], req.Offset)
+	resp.Data = resp.Data[:n]
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return h.fs.reply("read "+h.name(), err)
+}
+
+// Write writes up to 128 KiB to the local file. An interrupt does not cut it: programs take a failed write for a lost one.
+func (h *draftHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
+	ctx, done := patient(ctx)
+	defer done()
+	n, err := h.draft.WriteAt(ctx, req.Data, req.Offset)
+	resp.Size = n
+	return h.fs.reply("write "+h.name(), err)
+}
+
+// Flush comes with every close(2) of a descriptor, before the first write too: it is a question, not an order. A whole
+// image that was changed is pushed, and the answer is close's.
+func (h *draftHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
+	if !h.write {
+		return nil
+	}
+	if _, gone := h.fs.drafts.find(h.draft.ID()); gone {
+		return nil
+	}
+	return h.fs.reply("push "+h.name(), h.fs.push(ctx, h.draft, h.inherited(req.Pid)))
+}
+
+// inherited says that the process that closes got the descriptor from another, so that more may yet be written: in
+// ( head -c N a; tail … ) > x each program closes what the shell opened.
+func (h *draftHandle) inherited(pid uint32) bool {
+	closer := processOf(pid)
+	return h.opener != 0 && closer != 0 && closer != h.opener
+}
+
+// push publishes d if it is a changed, whole image. unfinished says that half an image may still become whole; else it
+// is an error that close(2) reports, and the bytes are kept.
+func (fsys *FS) push(ctx context.Context, d *index.Draft, unfinished bool) error {
+	if !d.Dirty() {
+		return nil
+	}
+	place := d.Place()
+	img, err := d.Push(ctx)
+	switch {
+	case err == nil:
+		fsys.traces.pushed(place, img)
+		return nil
+	case errors.Is(err, index.ErrNotImage):
+		return nil // a draft name; it is pushed when it is renamed
+	case errors.Is(err, index.ErrPartial) && (unfinished || d.Size() == 0):
+		return nil // it stays a draft
+	}
+	return err
+}
+
+// Release only frees: its errors reach nobody.
+func (h *draftHandle) Release(context.Context, *fuse.ReleaseRequest) error {
+	if h.fs.drafts.closed(h.draft, h.write) {
+		h.fs.discard(h.draft)
+	}
+	return nil
+}
+
+// opens says whether somebody has d open for writing.
+func (o *openDrafts) opens(d *index.Draft) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	od := o.byID[d.ID()]
+	return od != nil && od.writers > 0
+}

@@ -1,0 +1,284 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"sync"
+	"syscall"
+	"time"
+
+	"bazil.org/fuse"
+
+	"sregfs/index"
+	"sregfs/index/image"
+)
+
+// openDrafts knows which drafts programs have open. It decides what a name shows while it is being written.
+type openDrafts struct {
+	mu   sync.Mutex
+	byID map[uint64]*openDraft // guarded by mu; the values too
+}
+
+// openDraft is a draft with descriptors, or one that a program was just sent to.
+type openDraft struct {
+	draft   *index.Draft
+	handles int // open descriptors, of which
+	writers int // may write
+	// expected is until when the program that was told to come back is waited for, zero if nobody is.
+	expected time.Time
+	// edit marks the draft of a published image: closed without a change, it is dropped.
+	edit bool
+	// aside is an older draft that stood in this one's place and is kept under another name, until this one is emptied:
+	// then its bytes are not wanted either.
+	aside *index.Draft
+	// gone marks a draft whose name was removed: what is written to it then goes nowhere.
+	gone bool
+}
+
+// comeBack is how long a program has to return after ESTALE. It returns within the same system call.
+const comeBack = 10 * time.Second
+
+func newOpenDrafts() *openDrafts { return &openDrafts{byID: make(map[uint64]*openDraft)} }
+
+// get returns the record of d, made if absent. The caller holds mu.
+func (o *openDrafts) get(d *index.Draft) *openDraft {
+	od := o.byID[d.ID()]
+	if od == nil {
+		od = &openDraft{draft: d}
+		o.byID[d.ID()] = od
+	}
+	return od
+}
+
+// update changes the record of d under the lock.
+func (o *openDrafts) update(d *index.Draft, f func(*openDraft)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f(o.get(d))
+}
+
+// opened counts a descriptor.
+func (o *openDrafts) opened(d *index.Draft, write bool) {
+	d.Acquire()
+	o.update(d, func(od *openDraft) {
+		od.handles++
+		if write {
+			od.writers++
+			od.expected = time.Time{}
+		}
+	})
+}
+
+// closed takes a descriptor back. unused says that the draft was the copy of an image nobody changed.
+func (o *openDrafts) closed(d *index.Draft, write bool) (unused bool) {
+	defer d.Release()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	od := o.get(d)
+	od.handles--
+	if write {
+		od.writers--
+	}
+	if od.handles > 0 {
+		return false
+	}
+	unused = od.unused()
+	if od.writers == 0 && time.Now().After(od.expected) {
+		delete(o.byID, d.ID())
+	}
+	return unused
+}
+
+// unused says that od is the copy of an image that nobody changed, or is about to.
+func (od *openDraft) unused() bool {
+	return od.edit && !od.gone && od.handles == 0 && time.Now().After(od.expected) && !od.draft.Dirty() && od.draft.State() == index.StateDraft
+}
+
+// being says whether somebody writes d, or was sent to.
+func (o *openDrafts) being(d *index.Draft) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	od := o.byID[d.ID()]
+	return od != nil && !od.gone && (od.writers > 0 || time.Now().Before(od.expected))
+}
+
+// find returns the draft with this id if it is open, committed or not, and whether its name is gone.
+func (o *openDrafts) find(id uint64) (d *index.Draft, gone bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if od := o.byID[id]; od != nil {
+		return od.draft, od.gone
+	}
+	return nil, false
+}
+
+// takeAside returns the draft set aside for d, once.
+func (o *openDrafts) takeAside(d *index.Draft) (aside *index.Draft) {
+	o.update(d, func(od *openDraft) { aside, od.aside = od.aside, nil })
+	return aside
+}
+
+// abandoned takes out and returns the copies whose program never came back.
+func (o *openDrafts) abandoned() []*index.Draft {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var all []*index.Draft
+	for id, od := range o.byID {
+		if od.handles > 0 || time.Now().Before(od.expected) {
+			continue
+		}
+		if od.unused() {
+			all = append(all, od.draft)
+		}
+		delete(o.byID, id)
+	}
+	return all
+}
+
+// draft finds a draft by id: an open one, which may be committed already, or one the index keeps.
+func (fsys *FS) draft(id uint64) *index.Draft {
+	if d, _ := fsys.drafts.find(id); d != nil {
+		return d
+	}
+	for _, d := range fsys.ix.AllDrafts() {
+		if d.ID() == id {
+			return d
+		}
+	}
+	return nil
+}
+
+// shows says whether d stands before the published image of its name: while it is written, and while it is on its way.
+func (fsys *FS) shows(d *index.Draft) bool {
+	switch d.State() {
+	case index.StateSealed, index.StateSending, index.StateUploaded:
+		return true
+	case index.StateDraft, index.StateFailed, index.StateCommitted:
+	}
+	return fsys.drafts.being(d)
+}
+
+// toDraft prepares the draft of a tag's file for a program that opens the name for writing, and answers ESTALE, upon
+// which the kernel resolves the name again and finds the draft.
+func (n imageNode) toDraft(h *fuse.Header) error {
+	if err := n.fs.mayChange(h); err != nil {
+		return n.fs.reply("write "+n.file, err)
+	}
+	if !n.writable() {
+		return n.fs.reply("write "+n.file, &refusal{syscall.EPERM, "a version does not change; write to the file of its tag"})
+	}
+	place, img, err := n.writeTo()
+	if err == nil {
+		_, err = n.fs.edit(place, &img)
+	}
+	if err != nil {
+		return n.fs.reply("write "+n.place.String(), err)
+	}
+	return syscall.ESTALE
+}
+
+// writeTo is where a program that opens n for writing means to write, and the image it starts from. That is n's place,
+// unless the image was renamed: the kernel then still has it under the new name, and n under the old.
+func (n imageNode) writeTo() (index.Place, index.Image, error) {
+	if ref, _, ok := n.place.Ref(); ok {
+		if n.place.Tag != "" {
+			img, err := n.fs.ix.ByID(n.file)
+			return n.place, img, err
+		}
+		if img, err := n.fs.ix.Lookup("", ref); err == nil && img.File == n.file {
+			return n.place, img, nil
+		}
+	}
+	img, err := n.fs.ix.ByID(n.file)
+	if err != nil {
+		return n.place, img, err
+	}
+	newest, err := n.fs.ix.Lookup("", newestOf(img))
+	if err == nil && newest.File == img.File {
+		return tagPlace(img.Collection, img.Ref, img.Ext), img, nil
+	}
+	if ref, _, ok := n.place.Ref(); ok {
+		img, err = n.fs.ix.Lookup("", ref)
+	}
+	return n.place, img, err
+}
+
+// edit returns the draft for place, made from img if that is published (nil: nothing is). A draft already being written
+// is shared; one left over from a failed push is set aside.
+func (fsys *FS) edit(place index.Place, img *index.Image) (*index.Draft, error) {
+	fsys.sweep()
+	d, ok := fsys.ix.Draft(place)
+	if ok && (img == nil || fsys.shows(d)) {
+		fsys.drafts.update(d, func(od *openDraft) { od.expected = time.Now().Add(comeBack) })
+		return d, nil
+	}
+	var aside *index.Draft
+	if ok {
+		if err := fsys.ix.MoveDraft(fsys.base, d, asidePlace(d)); err != nil {
+			return nil, fmt.Errorf("set the unfinished %s aside: %w", place, err)
+		}
+		aside = d
+	}
+	var err error
+	if img == nil {
+		d, err = fsys.ix.CreateDraft(place)
+	} else {
+		d, err = fsys.ix.EditDraft(*img, place)
+	}
+	if errors.Is(err, iofs.ErrExist) { // another program was faster
+		if other, ok := fsys.ix.Draft(place); ok {
+			d, err = other, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	fsys.drafts.update(d, func(od *openDraft) {
+		od.expected, od.edit, od.aside = time.Now().Add(comeBack), img != nil, aside
+	})
+	return d, nil
+}
+
+// asidePlace is a draft name beside d's own.
+func asidePlace(d *index.Draft) index.Place {
+	p := d.Place()
+	p.Name = fmt.Sprintf("%.200s.kept-%d", p.Name, d.ID())
+	return p
+}
+
+// sweep drops the copies whose program never came back.
+func (fsys *FS) sweep() {
+	for _, d := range fsys.drafts.abandoned() {
+		fsys.discard(d)
+	}
+}
+
+// discard removes a draft that holds nothing of its own.
+func (fsys *FS) discard(d *index.Draft) {
+	if err := fsys.ix.RemoveDraft(d); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		fsys.log.Warnf("drop the unused copy of %s: %v", d.Place(), err)
+	}
+}
+
+// newestOf names the newest version of img's tag.
+func newestOf(img index.Image) image.Ref {
+	ref := img.Ref
+	ref.Version = ""
+	return ref
+}
+
+// unclaimed takes out and returns all unused copies, when no program can come back any more.
+func (o *openDrafts) unclaimed() []*index.Draft {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var all []*index.Draft
+	for _, od := range o.byID {
+		od.expected = time.Time{}
+		if od.unused() {
+			all = append(all, od.draft)
+		}
+	}
+	clear(o.byID)
+	return all
+}

@@ -1,0 +1,110 @@
+package fs
+
+import (
+	"errors"
+	iofs "io/fs"
+	"strings"
+	"time"
+
+	fusefs "bazil.org/fuse/fs"
+
+	"sregfs/index"
+	"sregfs/index/image"
+)
+
+// longValid is how long the kernel may keep what cannot change without our telling it: the entry of an image under the
+// name that a listing shows, and the attributes of a revision. The invalidator takes the entries back in time.
+const longValid = time.Hour
+
+// entry is what one name in a directory means at this moment.
+type entry struct {
+	node  fusefs.Node
+	valid time.Duration // how long the kernel may take this for granted
+	dir   bool
+
+	img   *index.Image // the published image behind an imageNode
+	draft *index.Draft // the draft behind a draftNode
+	tag   bool         // img is there as the newest of its tag, not as a version
+}
+
+// notFound is what a name that means nothing answers.
+var notFound = iofs.ErrNotExist
+
+// mine says whether a directory of this space is part of my own registry, and can be written.
+func mine(space string) bool { return space == "" }
+
+// library is the collection of images that name none, as at the top of the tree.
+const library = "library"
+
+// collectionOf is the collection that image names in the directory path belong to: at the top that is the library.
+func collectionOf(path string) string {
+	if path == "" {
+		return library
+	}
+	return path
+}
+
+// imageEntry finds what an image's file name in the directory of collection means: the newest of a tag, or one version
+// of it. A draft on its way to the tag shows instead of the newest while somebody writes it or Drive is yet to have it;
+// a draft that failed, or is half an image, shows only where there is no published image for it to hide.
+func (fsys *FS) imageEntry(space, collection, name string, ref image.Ref, ext string) (entry, error) {
+	ref.Collection = collection
+	var place index.Place
+	if mine(space) && ref.Version == "" && ref.Check() == nil {
+		place = tagPlace(collection, ref, ext)
+	}
+	img, err := fsys.ix.Lookup(space, ref)
+	published := err == nil
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return entry{}, err
+	}
+	if place.Name != "" {
+		if d, ok := fsys.ix.Draft(place); ok && (!published || fsys.shows(d)) {
+			return fsys.draftEntry(d), nil
+		}
+	}
+	if !published {
+		return entry{}, notFound
+	}
+	e := entry{node: fsys.image(img, place), img: &img, tag: ref.Version == ""}
+	// Only the name that a listing shows is invalidated, and only in lower case: the rest is asked for every time.
+	if e.tag && collection == strings.ToLower(collection) && name == strings.ToLower(img.TagFile(img.Ext)) {
+		e.valid = longValid
+	}
+	return e, nil
+}
+
+// tagPlace is where a draft for the tag of ref stands, in the form all spellings of the name share.
+func tagPlace(collection string, ref image.Ref, ext string) index.Place {
+	return index.Place{Collection: strings.ToLower(collection), Name: strings.ToLower(ref.TagFile(ext))}
+}
+
+// draftEntry is asked for every time: a draft becomes an image when it is pushed.
+func (fsys *FS) draftEntry(d *index.Draft) entry {
+	return entry{node: draftNode{common{fsys}, d.ID()}, draft: d}
+}
+
+// image makes the node of a published image. place is where it is written when opened for that, zero if nowhere.
+func (fsys *FS) image(img index.Image, place index.Place) imageNode {
+	return imageNode{
+		common: common{fsys}, file: img.File, rev: img.Revision, size: img.Size, created: img.Created.UnixNano(), place: place,
+	}
+}
+
+// collection makes the node of a collection's directory. path is as in the tree; the case does not matter.
+func (fsys *FS) collection(space, path string) dirNode {
+	return dirNode{common{fsys}, space, strings.ToLower(path)}
+}
+
+// tagDir makes the node of a tag's directory. name is "image:tag".
+func (fsys *FS) tagDir(space, collection, name string) tagDirNode {
+	return tagDirNode{common{fsys}, space, strings.ToLower(collection), strings.ToLower(name)}
+}
+
+// join appends a name to a path in the tree.
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "/" + name
+}

@@ -1,0 +1,245 @@
+package fs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// MountInfo is one mounted registry.
+type MountInfo struct {
+	Dir    string // mount point
+	FSName string // what was mounted, as mount(8) shows it
+	device string // major:minor
+	fsType string
+}
+
+// fsType is the type of our mounts unless Options.Subtype says otherwise.
+const fsType = "fuse.sregfs"
+
+// Mounts lists the registries mounted in this mount namespace.
+func Mounts() ([]MountInfo, error) {
+	all, err := mountTable()
+	if err != nil {
+		return nil, err
+	}
+	var ours []MountInfo
+	for _, m := range all {
+		if m.fsType == fsType {
+			ours = append(ours, m)
+		}
+	}
+	return ours, nil
+}
+
+// mountTable reads /proc/self/mountinfo; proc(5) has its format.
+func mountTable() ([]MountInfo, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("list mounts: %w", err)
+	}
+	defer f.Close()
+	var all []MountInfo
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if m, ok := parseMount(lines.Text()); ok {
+			all = append(all, m)
+		}
+	}
+	return all, lines.Err()
+}
+
+// parseMount reads "ID PARENT MAJ:MIN ROOT DIR OPTIONS [FIELDS…] - TYPE SOURCE OPTIONS".
+func parseMount(line string) (MountInfo, bool) {
+	before, behind, ok := strings.Cut(line, " - ")
+	left, right := strings.Fields(before), strings.Fields(behind)
+	if !ok || len(left) < 6 || len(right) < 2 {
+		return MountInfo{}, false
+	}
+	return MountInfo{Dir: unescapeOctal(left[4]), FSName: unescapeOctal(right[1]), device: left[2], fsType: right[0]}, true
+}
+
+// unescapeOctal undoes the \040 of the mount table.
+func unescapeOctal(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// mountedAt returns what is mounted at dir, an absolute path; the last one if several are stacked.
+func mountedAt(dir string) (MountInfo, bool) {
+	all, err := mountTable()
+	if err != nil {
+		return MountInfo{}, false
+	}
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].Dir == dir {
+			return all[i], true
+		}
+	}
+	return MountInfo{}, false
+}
+
+// CheckMountPoint says in one sentence what keeps dir from being mounted on: that it is missing, no directory, not empty,
+// a mount point already, or overlaps stateDir ("": none), where our own files are. The dead mount of an earlier sregfs
+// ("transport endpoint is not connected") is taken away.
+func CheckMountPoint(dir, stateDir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("mount point: %w", err)
+	}
+	if err := clearDeadMount(dir); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("mount point %s does not exist; make it with mkdir: %w", dir, os.ErrNotExist)
+	case err != nil:
+		return fmt.Errorf("mount point: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("mount point %s is not a directory: %w", dir, syscall.ENOTDIR)
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return fmt.Errorf("mount point: %w", err)
+	}
+	if m, busy := mountedAt(real); busy {
+		what := m.fsType
+		if what == fsType {
+			what = "a registry"
+		}
+		return fmt.Errorf("mount point %s is busy: %s is mounted there already: %w", dir, what, syscall.EBUSY)
+	}
+	if err := checkOverlap(real, stateDir); err != nil {
+		return err
+	}
+	return checkEmpty(dir)
+}
+
+// clearDeadMount unmounts a mount of ours at dir whose process is gone.
+func clearDeadMount(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, syscall.ENOTCONN) {
+		return nil
+	}
+	m, ok := mountedAt(dir)
+	if !ok {
+		if parent, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
+			m, ok = mountedAt(filepath.Join(parent, filepath.Base(dir)))
+		}
+	}
+	if !ok || m.fsType != fsType {
+		return fmt.Errorf("mount point %s belongs to a dead mount that is not ours (%s); unmount it with fusermount3 -u -z: %w", dir, m.fsType, syscall.ENOTCONN)
+	}
+	if err := Unmount(m.Dir, true); err != nil {
+		return fmt.Errorf("take the dead mount at %s away: %w", dir, err)
+	}
+	return nil
+}
+
+// checkOverlap refuses a mount point that would hide the state directory, or lie in it.
+func checkOverlap(dir, stateDir string) error {
+	if stateDir == "" {
+		return nil
+	}
+	state, err := filepath.Abs(stateDir)
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	state = resolveExisting(state)
+	switch {
+	case within(dir, state):
+		return fmt.Errorf("mount point %s is inside the state directory %s: %w", dir, state, syscall.EINVAL)
+	case within(state, dir):
+		return fmt.Errorf("the state directory %s is inside the mount point %s: %w", state, dir, syscall.EINVAL)
+	}
+	return nil
+}
+
+// resolveExisting resolves the symlinks of the part of path that exists.
+func resolveExisting(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path
+	}
+	return filepath.Join(resolveExisting(parent), filepath.Base(path))
+}
+
+// within says whether path is dir or lies beneath it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+func checkEmpty(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("mount point: %w", err)
+	}
+	defer f.Close()
+	if names, _ := f.Readdirnames(1); len(names) > 0 {
+		return fmt.Errorf("mount point %s is not empty: %w", dir, syscall.ENOTEMPTY)
+	}
+	return nil
+}
+
+// unmountTimeout bounds one run of fusermount3.
+const unmountTimeout = 10 * time.Second
+
+// Unmount takes the mount at dir out of the tree. Lazy, it goes at once and what is open stays usable; else it is EBUSY
+// while something is open.
+func Unmount(dir string, lazy bool) error {
+	flags := 0
+	if lazy {
+		flags = unix.MNT_DETACH
+	}
+	err := unix.Unmount(dir, flags|unix.UMOUNT_NOFOLLOW)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, unix.EPERM):
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	return fusermount(dir, lazy)
+}
+
+// fusermount unmounts for who may not call umount(2).
+func fusermount(dir string, lazy bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), unmountTimeout) //nolint:forbidigo // a helper that hangs must not hang us, whatever the caller does
+	defer cancel()
+	args := []string{"-u"}
+	if lazy {
+		args = append(args, "-z")
+	}
+	out, err := exec.CommandContext(ctx, "fusermount3", append(args, "--", dir)...).CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	text := strings.TrimSpace(string(out))
+	if strings.Contains(strings.ToLower(text), "busy") { // its only way to say so
+		return fmt.Errorf("unmount %s: %w", dir, unix.EBUSY)
+	}
+	return fmt.Errorf("unmount %s: %w: %s", dir, err, text)
+}

@@ -1,0 +1,33 @@
+package fs
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// process is the number of a process, as opposed to that of one of its threads. 0 is not known.
+type process int
+
+// processOf finds the process of a thread, which is what the kernel names in a request. A thread outside our pid
+// namespace is 0, and so is one that is gone.
+func processOf(thread uint32) process {
+	if thread == 0 {
+		return 0
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(status) {
+		if value, ok := bytes.CutPrefix(line, []byte("Tgid:")); ok {
+			id, err := strconv.Atoi(string(bytes.TrimSpace(value)))
+			if err != nil {
+				return 0
+			}
+			return process(id)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,128 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+
+	"bazil.org/fuse"
+
+	"sregfs/index"
+)
+
+// Remove trashes what name means: a tag's newest version, one version, a draft, or an empty directory.
+func (n dirNode) Remove(ctx context.Context, req *fuse.RemoveRequest) error {
+	what := "remove " + join(n.path, req.Name)
+	if err := n.mayChange(&req.Header); err != nil {
+		return n.fs.reply(what, err)
+	}
+	e, err := n.find(req.Name)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist) && n.fs.traces.forget(n, req.Name, req.Pid):
+		return nil
+	case err != nil:
+		return n.fs.reply(what, err)
+	case e.dir:
+		return n.fs.reply(what, n.removeDir(e))
+	}
+	return n.fs.reply(what, n.fs.remove(ctx, e, req.Pid))
+}
+
+// mayChange says whether this directory may be changed by who asks.
+func (n dirNode) mayChange(h *fuse.Header) error {
+	if !mine(n.space) {
+		return index.ErrReadOnly
+	}
+	return n.fs.mayChange(h)
+}
+
+// removeDir removes the empty directory of a collection or a tag.
+func (n dirNode) removeDir(e entry) error {
+	var err error
+	switch sub := e.node.(type) {
+	case dirNode:
+		if len(sub.drafts()) > 0 {
+			return index.ErrNotEmpty
+		}
+		err = n.fs.ix.Rmdir(sub.path)
+	case tagDirNode:
+		v, verr := sub.versions()
+		if verr != nil || len(v) > 0 || len(sub.drafts()) > 0 {
+			return errors.Join(verr, index.ErrNotEmpty)
+		}
+		err = n.fs.ix.Rmdir(sub.path())
+	default:
+		return index.ErrReadOnly
+	}
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // it went with its last image
+	}
+	return err
+}
+
+// Remove trashes a version or removes a draft.
+func (n tagDirNode) Remove(ctx context.Context, req *fuse.RemoveRequest) error {
+	what := "remove " + join(n.path(), req.Name)
+	err := n.fs.mayChange(&req.Header)
+	if !mine(n.space) {
+		err = index.ErrReadOnly
+	}
+	if err != nil {
+		return n.fs.reply(what, err)
+	}
+	e, err := n.find(req.Name)
+	if err != nil {
+		return n.fs.reply(what, err)
+	}
+	return n.fs.reply(what, n.fs.remove(ctx, e, req.Pid))
+}
+
+// remove removes the file behind e on behalf of process pid.
+func (fsys *FS) remove(ctx context.Context, e entry, pid uint32) error {
+	if e.draft != nil {
+		return fsys.removeDraft(e.draft)
+	}
+	if e.img == nil {
+		return index.ErrReadOnly
+	}
+	if err := fsys.ix.Remove(ctx, *e.img); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	fsys.leaveTraces(*e.img, e.tag, pid)
+	return nil
+}
+
+// removeDraft removes the name; who has the draft open keeps its bytes until close, and they go nowhere.
+func (fsys *FS) removeDraft(d *index.Draft) error {
+	fsys.drafts.update(d, func(od *openDraft) { od.gone = true })
+	defer fsys.drafts.tidy(d)
+	return fsys.ix.RemoveDraft(d)
+}
+
+// tidy forgets d if nobody has it open.
+func (o *openDrafts) tidy(d *index.Draft) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if od := o.byID[d.ID()]; od != nil && od.handles == 0 {
+		delete(o.byID, d.ID())
+	}
+}
+
+// leaveTraces lets pid finish an rm -r of a tag whose last version it has just removed: the tag's directory and its
+// file went at the same moment, and it has the other one still to remove.
+func (fsys *FS) leaveTraces(img index.Image, byTag bool, pid uint32) {
+	if v, err := fsys.ix.Versions("", newestOf(img)); !errors.Is(err, iofs.ErrNotExist) && len(v) > 0 {
+		return
+	}
+	dirs := []dirNode{fsys.collection("", img.Dir())}
+	if img.Collection == library {
+		dirs = append(dirs, fsys.collection("", ""))
+	}
+	for _, dir := range dirs {
+		tag := fsys.tagDir("", img.Dir(), img.TagDir())
+		fsys.traces.leave(dir, img.TagDir(), pid, tag)
+		if !byTag {
+			fsys.traces.leave(dir, img.TagFile(img.Ext), pid, fsys.image(img, index.Place{}))
+		}
+	}
+}

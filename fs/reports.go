@@ -1,0 +1,82 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// The reports of the control files: each makes a text when its file is opened.
+
+// statusReport is index.Status as JSON.
+func statusReport(fsys *FS, _ context.Context) ([]byte, error) {
+	s := fsys.ix.Status()
+	s.Mount = fsys.dir
+	b, err := json.MarshalIndent(s, "", "  ")
+	return append(b, '\n'), err
+}
+
+// transfersReport is one JSON line per push that is under way or parked.
+func transfersReport(fsys *FS, _ context.Context) ([]byte, error) {
+	return jsonLines(fsys.ix.Pushes())
+}
+
+// imagesReport is one JSON line per image: mine, then those shared with me.
+func imagesReport(fsys *FS, _ context.Context) ([]byte, error) {
+	return jsonLines(fsys.ix.Images())
+}
+
+func jsonLines[T any](list []T) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for _, v := range list {
+		if err := enc.Encode(v); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// metricsReport has the figures in the text format of Prometheus.
+func metricsReport(fsys *FS, _ context.Context) ([]byte, error) {
+	s := fsys.ix.Status()
+	var b bytes.Buffer
+	metric := func(kind, name, help string, value any) {
+		fmt.Fprintf(&b, "# HELP sregfs_%s %s\n# TYPE sregfs_%s %s\nsregfs_%s %v\n", name, help, name, kind, name, value)
+	}
+	online := 0
+	if s.Error == "" {
+		online = 1
+	}
+	metric("gauge", "online", "1 if the last exchange with Drive went well.", online)
+	metric("gauge", "images", "Images in my registry.", s.Images)
+	metric("gauge", "shared_images", "Images other people share with me.", s.Shared)
+	metric("gauge", "drafts", "Local files that are no image yet.", s.Drafts)
+	metric("gauge", "pushes", "Pushes under way or parked.", len(s.Pushes))
+	metric("gauge", "cache_bytes", "Bytes of images on this machine.", s.Cache.Used)
+	metric("gauge", "cache_limit_bytes", "Budget of the cache.", s.Cache.Limit)
+	metric("counter", "drive_requests_total", "HTTP requests to Drive.", s.Requests.Requests)
+	metric("counter", "drive_retries_total", "Requests repeated after a passing fault.", s.Requests.Retries)
+	metric("counter", "drive_received_bytes_total", "Bytes received from Drive.", s.Requests.BytesIn)
+	metric("counter", "drive_sent_bytes_total", "Bytes sent to Drive.", s.Requests.BytesOut)
+	if s.Synced != nil {
+		metric("gauge", "sync_age_seconds", "Time since Drive last told its changes.", time.Since(*s.Synced).Seconds())
+	}
+	if s.Quota != nil {
+		metric("gauge", "drive_quota_bytes", "Room of the account, 0 if unlimited.", s.Quota.Limit)
+		metric("gauge", "drive_used_bytes", "Room that is used.", s.Quota.Usage)
+	}
+	return b.Bytes(), nil
+}
+
+// prettyJSON is labels as people like to read them.
+func prettyJSON(labels map[string]string) (string, error) {
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	b, err := json.MarshalIndent(labels, "", "  ")
+	return string(b) + "\n", err
+}

@@ -1,0 +1,90 @@
+package fs
+
+import (
+	"strings"
+	"sync"
+
+	fusefs "bazil.org/fuse/fs"
+
+	"sregfs/index"
+)
+
+// traces are names that mean something for a while after they lost their place in the tree, because programs that put
+// them there, or take them away, come back for them. Nothing here is listed.
+type traces struct {
+	mu sync.Mutex
+	// pushes: where a version was copied to in a tag's directory, under a name that is not its own -> Drive file id.
+	// cp -p, install and rsync look at the name once more. Guarded by mu; bounded by maxTraces.
+	pushes map[index.Place]string
+	// removals: what a process that emptied a tag may still find, because rm -r has read both names already: the tag's
+	// empty directory and its file. Guarded by mu; bounded by maxTraces.
+	removals map[removal]fusefs.Node
+}
+
+// removal is a name in a directory and who may still find it.
+type removal struct {
+	dir  dirNode
+	name string // in lower case
+	pid  uint32
+}
+
+// maxTraces bounds each kind. When one is full it starts anew: only programs years behind notice.
+const maxTraces = 4096
+
+func newTraces() *traces {
+	return &traces{pushes: make(map[index.Place]string), removals: make(map[removal]fusefs.Node)}
+}
+
+// pushed remembers that place became img.
+func (t *traces) pushed(place index.Place, img index.Image) {
+	if place.Tag == "" || img.File == "" {
+		return // other names resolve by themselves
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.pushes) >= maxTraces {
+		clear(t.pushes)
+	}
+	t.pushes[fold(place)] = img.File
+}
+
+// pushedAs finds what place became.
+func (t *traces) pushedAs(place index.Place) (file string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	file, ok = t.pushes[fold(place)]
+	return file, ok
+}
+
+// fold is the form in which places of any case are equal.
+func fold(p index.Place) index.Place {
+	return index.Place{Collection: strings.ToLower(p.Collection), Tag: strings.ToLower(p.Tag), Name: p.Name}
+}
+
+// leave lets process pid find node under name in dir though it is gone.
+func (t *traces) leave(dir dirNode, name string, pid uint32, node fusefs.Node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.removals) >= maxTraces {
+		clear(t.removals)
+	}
+	t.removals[removal{dir, strings.ToLower(name), pid}] = node
+}
+
+// left finds what leave left.
+func (t *traces) left(dir dirNode, name string, pid uint32) (fusefs.Node, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	node, ok := t.removals[removal{dir, strings.ToLower(name), pid}]
+	return node, ok
+}
+
+// forget takes it away again and says whether it was there.
+func (t *traces) forget(dir dirNode, name string, pid uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := removal{dir, strings.ToLower(name), pid}
+	_, ok := t.removals[key]
+	delete(t.removals, key)
+	return ok
+}
