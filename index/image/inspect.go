@@ -164,7 +164,11 @@ func (im *opened) inspectObject() (*Meta, error) {
 		return &doc.Data.Attributes, nil
 	}
 	// Something in it is not what it should be; the labels may be good.
-	var lenient struct{ Data struct{ Attributes struct{ Labels json.RawMessage } } }
+	var lenient struct {
+		Data struct {
+			Attributes struct{ Labels json.RawMessage }
+		}
+	}
 	if json.Unmarshal(text, &lenient) == nil && lenient.Data.Attributes.Labels != nil {
 		labels, err := parseLabels(lenient.Data.Attributes.Labels)
 		return &Meta{Labels: labels}, err
