@@ -23,7 +23,8 @@ import (
 
 // Login is the human part of a sign-in.
 type Login struct {
-	// Prompt brings the person to the consent page at url: opens a browser there, or prints it.
+	// Prompt brings the person to the consent page at url: opens a browser there, or prints it. It does not
+	// wait for the person.
 	Prompt func(url string) error
 	// Paste, if not nil, asks the person for the address the browser was sent to in the end. It is for
 	// browsers on another machine, which cannot reach our listener. Whichever comes first counts.
@@ -308,13 +309,16 @@ func (a *Auth) revoke(ctx context.Context, token string) error {
 	return nil // a refusal means that the grant had ended already
 }
 
-// revokeURL is where the grants of a token endpoint are withdrawn: beside it, as at Google.
+// revokeURL is where the grants of a token endpoint are withdrawn: at Google one address for all of its
+// token endpoints, elsewhere beside it.
 func revokeURL(token string) string {
 	u, err := url.Parse(token)
 	if err != nil {
 		return ""
 	}
-	u.Path = path.Join(path.Dir(u.Path), "revoke")
-	u.RawQuery = ""
+	if u.Hostname() == "accounts.google.com" || strings.HasSuffix(u.Hostname(), ".googleapis.com") {
+		return "https://oauth2.googleapis.com/revoke"
+	}
+	u.Path, u.RawQuery = path.Join(path.Dir(or(u.Path, "/")), "revoke"), ""
 	return u.String()
 }
