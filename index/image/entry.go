@@ -159,6 +159,9 @@ func encode(s string, limit int, also string) string {
 // escape percent-encodes what s may not hold.
 func escape(s, also string) string {
 	forced := forcedEscapes(s)
+	if len(forced) == 0 && !strings.ContainsFunc(s, isUnusual) {
+		return s // as good as every name
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		c, n := utf8.DecodeRuneInString(s[i:])
@@ -174,6 +177,11 @@ func escape(s, also string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// isUnusual tells whether c is worth a second look by escape.
+func isUnusual(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && c != '-' && c != '_' && c != '.'
 }
 
 // forcedEscapes returns the offsets in s of bytes that are harmless elsewhere.
