@@ -7,41 +7,67 @@ import (
 	"sregfs/index/image"
 )
 
-// Resolve finds the one image that text means: a Drive id, a name with or without a version, or a checksum, MD5 or
-// SHA-256 in hex, whole. Nothing is matched in part. My own registry answers first; an image shared with me is found by
-// its name if no image of mine has it. The error is io/fs.ErrNotExist, or ErrAmbiguous (an *AmbiguousError) with those
-// that answer: one checksum under several names, one name of several owners.
+// Resolve finds the one image that text means; see the function Resolve.
 func (ix *Index) Resolve(text string) (Image, error) {
 	text = strings.TrimSpace(text)
 	if img, err := ix.ByID(text); err == nil {
 		return img, nil
 	}
-	ref, parseErr := image.Parse(text)
-	if parseErr == nil {
+	if ref, err := image.Parse(text); err == nil {
 		if img, err := ix.Lookup("", ref); err == nil {
 			return img, nil
 		}
 	}
-	var found []Image
-	if isChecksum(text) {
-		found = ix.cat.matching(func(img *Image) bool { return strings.EqualFold(text, img.MD5) || strings.EqualFold(text, img.SHA256) })
+	img, err := Resolve(ix.cat.all(), text)
+	if err != nil {
+		return Image{}, err
 	}
-	if len(found) == 0 && parseErr == nil {
-		for _, owner := range ix.Owners() {
-			if img, err := ix.Lookup(owner, ref); err == nil {
-				found = append(found, img)
+	return ix.hydrate([]Image{img})[0], nil
+}
+
+// Resolve finds the one of images, in the order of Index.Images, that text means: a Drive id, a name with or without a
+// version, or a checksum, MD5 or SHA-256 in hex, whole. Nothing is matched in part. My own registry answers first; an
+// image shared with me is found by its name if no image of mine has it. The error is io/fs.ErrNotExist, or ErrAmbiguous
+// (an *AmbiguousError) with those that answer: one checksum under several names, one name of several owners.
+func Resolve(images []Image, text string) (Image, error) {
+	text = strings.TrimSpace(text)
+	if i := slices.IndexFunc(images, func(img Image) bool { return img.File == text }); i >= 0 {
+		return images[i], nil
+	}
+	ref, parseErr := image.Parse(text)
+	var named, sums []Image
+	for _, img := range images {
+		if parseErr == nil && img.named(ref) {
+			if img.Space == "" {
+				return img, nil // the first is the newest
+			}
+			if !slices.ContainsFunc(named, func(o Image) bool { return o.Space == img.Space }) {
+				named = append(named, img)
 			}
 		}
+		if isChecksum(text) && (strings.EqualFold(text, img.MD5) || strings.EqualFold(text, img.SHA256)) {
+			sums = append(sums, img)
+		}
 	}
-	switch found = distinct(found); {
+	found := distinct(sums)
+	if len(found) == 0 {
+		found = named
+	}
+	switch {
 	case len(found) == 1:
-		return ix.hydrate(found)[0], nil
+		return found[0], nil
 	case len(found) > 1:
 		return Image{}, &AmbiguousError{Text: text, Candidates: found}
 	case parseErr != nil && !isChecksum(text):
 		return Image{}, parseErr
 	}
 	return Image{}, notExist("image " + text)
+}
+
+// named tells whether ref, as image.Parse made it, with or without a version, means img.
+func (img *Image) named(ref image.Ref) bool {
+	return strings.EqualFold(img.Collection, ref.Collection) && strings.EqualFold(img.Image, ref.Image) && strings.EqualFold(img.Tag, ref.Tag) &&
+		(ref.Version == "" || img.hasVersion(ref.Version))
 }
 
 // distinct drops duplicates, files of one version of one name, and everything shared if something is mine.
@@ -75,18 +101,21 @@ func (ix *Index) byContent(sha256, md5 string) []Image {
 	})
 }
 
-// Search returns the images that hold q as it is written, case and all, in their id, their file name or the value of
-// one of their properties, in the order of Images. The empty text is in all.
-func (ix *Index) Search(q string) []Image {
-	return slices.DeleteFunc(ix.Images(), func(img Image) bool {
-		if strings.Contains(img.File, q) || strings.Contains(img.Name, q) {
-			return false
-		}
+// Search returns the images that hold q; see the function Search.
+func (ix *Index) Search(q string) []Image { return Search(ix.Images(), q) }
+
+// Search returns those of images that hold q as it is written, case and all, in their id, their file name or the value of
+// one of their properties, in the order given. The empty text is in all.
+func Search(images []Image, q string) []Image {
+	var found []Image
+	for _, img := range images {
+		hit := strings.Contains(img.File, q) || strings.Contains(img.Name, q)
 		for _, v := range img.Properties {
-			if strings.Contains(v, q) {
-				return false
-			}
+			hit = hit || strings.Contains(v, q)
 		}
-		return true
-	})
+		if hit {
+			found = append(found, img)
+		}
+	}
+	return found
 }
