@@ -28,7 +28,7 @@ address to open elsewhere, and takes the address the browser ends on.`,
 			if err != nil {
 				return err
 			}
-			if auth.Kind() == drive.ServiceAccount {
+			if auth.Kind() == drive.KindServiceAccount {
 				fmt.Fprintln(a.out, "The credentials are a service account's key: no sign-in is needed.")
 				return nil
 			}

@@ -59,7 +59,7 @@ func (m *mounted) push(ref image.Ref) (index.PushStatus, bool) {
 		return index.PushStatus{}, false
 	}
 	for _, p := range s.Pushes {
-		if p.Ref == ref.Short() {
+		if got, err := image.Parse(p.Ref); err == nil && got.Short() == ref.Short() {
 			return p, true
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
@@ -40,7 +39,7 @@ func (b *bars) show(name string, done, total int64) {
 	case !b.terminal:
 		if now := time.Now(); now.After(b.next) {
 			b.next = now.Add(progressEvery)
-			fmt.Fprintf(b.w, "%s: %s of %s\n", name, humanize.IBytes(uint64(max(0, done))), humanize.IBytes(uint64(max(0, total))))
+			fmt.Fprintf(b.w, "%s: %s of %s\n", name, size(done), size(total))
 		}
 	default:
 		if b.bar == nil || b.name != name {

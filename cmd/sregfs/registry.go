@@ -79,13 +79,17 @@ func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, fun
 	if err != nil && !errors.Is(err, drive.ErrNoCredentials) {
 		return nil, nil, err
 	}
+	picture, perr := thumbnail()
+	if perr != nil {
+		return nil, nil, perr
+	}
 	client, cerr := drive.New(drive.Options{URL: a.set.URL, Auth: auth, Timeout: a.set.Timeout, UserAgent: "sregfs/" + version, Log: a.log})
 	if cerr != nil {
 		return nil, nil, cerr
 	}
 	o.Dir, o.CacheDir = a.set.State, a.set.Cache
 	o.Drive, o.Root, o.RootID = client, a.set.Root, a.set.RootID
-	o.Timeout, o.Log = a.set.Timeout, a.log
+	o.Timeout, o.Thumbnail, o.Log = a.set.Timeout, picture, a.log
 	ix, oerr := index.Open(ctx, o)
 	if oerr != nil {
 		client.Close()

@@ -57,23 +57,29 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 	}
 	fmt.Fprintln(w, dir)
 	row("account", "%s", orDash(s.Account))
-	row("folder", "%s, %s images", s.Root, humanize.Comma(int64(s.Images)))
-	if s.Synced.IsZero() {
-		row("drive", "%s", s.Sync)
+	row("folder", "%s, %s images, %s shared with me", s.Root, humanize.Comma(int64(s.Images)), humanize.Comma(int64(s.Shared)))
+	if s.Synced == nil {
+		row("drive", "%s", s.State)
 	} else {
-		row("drive", "%s, changes asked for %s", s.Sync, humanize.RelTime(s.Synced, time.Now(), "ago", "from now"))
+		row("drive", "%s, changes asked for %s", s.State, humanize.RelTime(*s.Synced, time.Now(), "ago", "from now"))
 	}
-	row("cache", "%s of %s", humanize.IBytes(uint64(max(0, s.Cache.Used))), humanize.IBytes(uint64(max(0, s.Cache.Size))))
-	if s.Quota.Total > 0 {
-		row("quota", "%s of %s free", humanize.IBytes(uint64(max(0, s.Quota.Free))), humanize.IBytes(uint64(s.Quota.Total)))
+	if s.Error != "" {
+		row("error", "%s", s.Error)
+	}
+	for _, other := range s.OtherRoots {
+		row("note", "another folder of this name is not used: %s", other)
+	}
+	row("cache", "%s of %s, %d images", size(s.Cache.Used), size(s.Cache.Limit), s.Cache.Images)
+	if s.Quota != nil && s.Quota.Limit > 0 {
+		row("quota", "%s of %s used", size(s.Quota.Usage), size(s.Quota.Limit))
 	}
 	for _, p := range s.Pushes {
-		row("push", "%s %s, %s of %s %s", p.Ref, p.State, humanize.IBytes(uint64(max(0, p.Done))), humanize.IBytes(uint64(max(0, p.Total))), p.Error)
-	}
-	for _, e := range s.Errors {
-		row("error", "%s %s", e.Time.Local().Format(time.DateTime), e.Text)
+		row("push", "%s %s, %s of %s %s", p.Ref, p.State, size(p.Done), size(p.Total), p.Error)
 	}
 }
+
+// size shows a number of bytes to people.
+func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
 
 func orDash(s string) string {
 	if s == "" {

@@ -37,7 +37,7 @@ with them. Nothing is lost either way.`,
 			if err := sregfs.Unmount(dir, lazy); err != nil {
 				return err
 			}
-			return waitReleased(cmd.Context(), status.State)
+			return waitReleased(cmd.Context(), status.StateDir)
 		},
 	}
 	c.Flags().BoolVar(&noWait, "no-wait", false, "leave pushes to the next mount")
