@@ -2,6 +2,7 @@ package imagetest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -79,18 +80,43 @@ func SIFFile(tb testing.TB, path string, size int64, opts ...Option) {
 // Bytes returns n bytes of noise.
 func Bytes(seed uint64, n int64) []byte {
 	b := make([]byte, n)
-	_, _ = noise(Seed(seed)).Read(b) // never fails
+	_, _ = newNoise(Seed(seed)).Read(b) // never fails
 	return b
 }
 
 // Zeros returns n zero bytes.
 func Zeros(n int64) []byte { return make([]byte, n) }
 
-// noise is an endless reader of the bytes seed stands for.
-func noise(seed Seed) *rand.ChaCha8 {
+// noise is an endless stream of random pages, made as fast as memory is copied: images of gigabytes are made of it. The
+// pages repeat after a while but for their first eight bytes, so no two are alike.
+type noise struct {
+	tile []byte // whole pages
+	at   int64  // offset in the stream
+}
+
+const (
+	noisePage = 4 << 10
+	noiseTile = 1 << 20
+)
+
+func newNoise(seed Seed) *noise {
+	n := &noise{tile: make([]byte, noiseTile)}
 	key := [32]byte{'s', 'r', 'e', 'g', 'f', 's'}
-	for i := range 8 {
-		key[24+i] = byte(seed >> (8 * i))
+	binary.LittleEndian.PutUint64(key[24:], uint64(seed))
+	_, _ = rand.NewChaCha8(key).Read(n.tile) // never fails
+	return n
+}
+
+// Read fills p and never fails.
+func (n *noise) Read(p []byte) (int, error) {
+	var page [noisePage]byte
+	for rest := p; len(rest) > 0; {
+		number, off := n.at/noisePage, n.at%noisePage
+		copy(page[:], n.tile[number*noisePage%noiseTile:])
+		stamp := binary.LittleEndian.Uint64(page[:]) + uint64(number)
+		binary.LittleEndian.PutUint64(page[:], stamp)
+		done := copy(rest, page[off:])
+		rest, n.at = rest[done:], n.at+int64(done)
 	}
-	return rand.NewChaCha8(key)
+	return len(p), nil
 }

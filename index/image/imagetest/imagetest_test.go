@@ -26,6 +26,9 @@ func TestSameSeedSameBytes(t *testing.T) {
 	require.True(t, bytes.Equal(one, imagetest.SIF(t, 1<<20, imagetest.Seed(7))))
 	require.False(t, bytes.Equal(one, imagetest.SIF(t, 1<<20, imagetest.Seed(8))))
 	require.False(t, bytes.Equal(imagetest.Bytes(1, 100), imagetest.Bytes(2, 100)))
+	long := imagetest.Bytes(1, 3<<20+5)
+	require.True(t, bytes.Equal(imagetest.Bytes(1, 12345), long[:12345]))
+	require.False(t, bytes.Equal(long[:4096], long[1<<20:1<<20+4096]), "no two pages are alike")
 }
 
 func TestTooSmallIsAnError(t *testing.T) {

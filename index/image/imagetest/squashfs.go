@@ -66,7 +66,7 @@ func (fs *squashfs) length() int64 {
 // write writes everything in order.
 func (fs *squashfs) write(w io.Writer) error {
 	for _, part := range []io.Reader{
-		bytes.NewReader(fs.super), bytes.NewReader(fs.small), io.LimitReader(noise(fs.seed), fs.noise),
+		bytes.NewReader(fs.super), bytes.NewReader(fs.small), io.LimitReader(newNoise(fs.seed), fs.noise),
 		bytes.NewReader(fs.tables), io.LimitReader(zeros{}, fs.pad),
 	} {
 		if _, err := io.Copy(w, part); err != nil {
