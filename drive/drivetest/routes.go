@@ -157,6 +157,7 @@ func opName(r *http.Request) string {
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{w: w, r: r, acc: accountFrom(r.Context()), query: r.URL.Query()}
 	if err := a.serve(c); err != nil {
+		drain(r.Body) // a connection closed under a client that still sends loses the reply
 		retryAfter(w, err, a.store.quirks.RetryAfter)
 		writeError(w, err)
 		return
@@ -164,6 +165,13 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !c.done {
 		c.write()
 	}
+}
+
+// maxDrain bounds how much of a refused body is read.
+const maxDrain = 32 << 20
+
+func drain(body io.Reader) {
+	_, _ = io.CopyN(io.Discard, body, maxDrain)
 }
 
 func (a *api) serve(c *call) error {

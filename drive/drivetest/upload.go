@@ -194,12 +194,23 @@ func (s *store) putSession(ses *session) error {
 	})
 }
 
-// holdSession counts the contents of a session as used, or no more. The caller holds mu.
+// holdSession counts the contents of a session as used, n 1, or no more, n -1. The caller holds mu.
 func (s *store) holdSession(ses *session, n int) {
+	for _, key := range ses.contentKeys() {
+		if s.refs[key] += n; s.refs[key] <= 0 {
+			delete(s.refs, key)
+		}
+	}
+}
+
+// contentKeys are the contents a session keeps until it ends.
+func (ses *session) contentKeys() []string {
+	var keys []string
 	if ses.Content != "" {
-		s.refs[ses.Content] += n
+		keys = append(keys, ses.Content)
 	}
 	if ses.Thumb != nil {
-		s.refs[ses.Thumb.Content] += n
+		keys = append(keys, ses.Thumb.Content)
 	}
+	return keys
 }

@@ -140,10 +140,7 @@ func (a *api) end(ses *session, status int) error {
 // release stages how a session ended, and lets go of what it held. The caller holds ses.mu.
 func (t *tx) release(ses *session) {
 	t.s.holdSession(ses, -1)
-	t.held = append(t.held, ses.Content)
-	if ses.Thumb != nil {
-		t.held = append(t.held, ses.Thumb.Content)
-	}
+	t.held = append(t.held, ses.contentKeys()...)
 	ended := &session{
 		ID: ses.ID, Email: ses.Email, Client: ses.Client, Query: ses.Query, Total: ses.Total, Created: ses.Created,
 		Done: ses.Done, Gone: ses.Gone, st: ses.st,
@@ -175,7 +172,7 @@ func (a *api) uploadQuery(c *call, ses *session, r contentRange) error {
 	if a.store.quirks.StatusStarOnly && r.total >= 0 {
 		return &apiError{Status: http.StatusInternalServerError, Reason: "backendError"}
 	}
-	done, size, err := ses.take()
+	done, size, err := ses.take(false)
 	if err != nil {
 		return err
 	}
@@ -190,15 +187,18 @@ func (a *api) uploadQuery(c *call, ses *session, r contentRange) error {
 	return a.uploadMore(c, ses, size)
 }
 
-// take gives the session to this request and returns how many bytes it has, or the id of the file it
-// became. The first time after a restart the bytes are read again for their digests.
-func (ses *session) take() (done string, size int64, err error) {
+// take returns how many bytes the session has, or the id of the file it became. To append, the request
+// must own it: an older one that still trickles loses it then. The first time after a restart the bytes
+// are read again for their digests.
+func (ses *session) take(own bool) (done string, size int64, err error) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	if ses.Done != "" {
 		return ses.Done, 0, nil
 	}
-	ses.turn++
+	if own {
+		ses.turn++
+	}
 	if ses.digest == nil {
 		if ses.digest, err = ses.recount(); err != nil {
 			return "", 0, errStore(err)
@@ -229,7 +229,7 @@ func (ses *session) recount() (*digest, error) {
 
 // uploadChunk takes the bytes of one request. whole means it has no Content-Range: all content, from 0.
 func (a *api) uploadChunk(c *call, ses *session, r contentRange, whole bool) error {
-	done, size, err := ses.take()
+	done, size, err := ses.take(true)
 	if err != nil {
 		return err
 	}
@@ -444,6 +444,7 @@ func (a *api) finish(c *call, ses *session) (id string, err error) {
 	case ses.digest == nil:
 		return "", errOvertaken
 	}
+	ses.turn++ // whoever still sends is too late
 	e := &edit{
 		acc: c.acc, query: ses.Query, body: ses.Body, thumb: ses.Thumb,
 		content: &newContent{key: ses.Content, digest: ses.digest, mimeType: ses.MimeType},
