@@ -110,7 +110,9 @@ func TestFoldIgnoresCase(t *testing.T) {
 	require.NotEqual(t, image.Ref{Image: "a\xff"}.Fold(), image.Ref{Image: "a\xfe"}.Fold(), "bytes that are not UTF-8 stay apart")
 	for c := rune(0); c <= unicode.MaxRune; c++ {
 		once := image.Ref{Image: string(c)}.Fold()
-		require.Equal(t, once, once.Fold())
+		if once != once.Fold() {
+			t.Fatalf("%U changes when folded twice", c)
+		}
 	}
 }
 
