@@ -75,13 +75,6 @@ func Holder(dir string) (h InUseError, held bool) {
 	return readHolder(f), true
 }
 
-// Known tells whether dir holds the records of an earlier session, so that there is something to show without Drive. It
-// is a look at the directory, and takes no lock.
-func Known(dir string) bool {
-	_, err := os.Stat(filepath.Join(badgerDir(dir), "MANIFEST")) // Badger's own list of its tables
-	return err == nil
-}
-
 // warnNFS says what to expect of records on a network file system: Badger maps its files into memory.
 func warnNFS(dir string, log logrus.FieldLogger) {
 	var st unix.Statfs_t
