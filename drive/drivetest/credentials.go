@@ -71,7 +71,7 @@ func (s *Server) ClientSecrets() ([]byte, error) {
 
 // WriteCredentials writes what a signed-in program needs into dir, which it makes if it is missing:
 // client_secrets.json, token.json (a golang.org/x/oauth2 Token with a refresh token), and env, the
-// lines that set a shell up to use both. The server must be listening. Files written for an earlier
+// lines that set a shell up to use both and a state directory of its own. The server must be listening. Files written for an earlier
 // address of the server are replaced; refresh tokens handed out earlier stay valid.
 func (u *User) WriteCredentials(dir string) error {
 	dir, err := filepath.Abs(dir)
@@ -94,6 +94,7 @@ func (u *User) WriteCredentials(dir string) error {
 		{"SREGFS_DRIVE_URL", u.server.URL()},
 		{"SREGISTRY_GOOGLE_DRIVE_CREDENTIALS", filepath.Join(dir, "client_secrets.json")},
 		{"SREGFS_TOKEN", filepath.Join(dir, "token.json")},
+		{"SREGFS_STATE_DIR", filepath.Join(dir, "state")}, // two users of one machine must not share their state
 	} {
 		env += "export " + v[0] + "='" + strings.ReplaceAll(v[1], "'", `'\''`) + "'\n"
 	}
