@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	iofs "io/fs"
 	"os"
 	"syscall"
@@ -117,14 +116,8 @@ func localFile(err error) error {
 	return fmt.Errorf("%w: %w", errLocalFile, err)
 }
 
-// report prints err as one line that says what to do next.
-func report(w io.Writer, err error) {
-	fmt.Fprintln(w, "ERROR "+sentence(err))
-	if errors.Is(err, drive.ErrNoCredentials) {
-		fmt.Fprintln(w, "https://singularityhub.github.io/sregistry-cli/client-google-drive")
-	}
-}
-
+// sentence says err in one line, with what to do next. Only missing
+// credentials take two, as in the registry tool.
 func sentence(err error) string {
 	if inUse, ok := errors.AsType[*index.InUseError](err); ok && inUse.Mount != "" {
 		return fmt.Sprintf("this state directory is in use by process %d, mounted at %s; use that mount, or give another --state-dir", inUse.PID, inUse.Mount)
@@ -136,7 +129,10 @@ func sentence(err error) string {
 	case errors.Is(err, errLocalFile) && errors.As(err, &path):
 		return fmt.Sprintf("%s: %s: %v", path.Op, path.Path, path.Err)
 	case errors.Is(err, drive.ErrNoCredentials):
-		return "You must export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS to use Google Drive client"
+		return "You must export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS to use Google Drive client\n" +
+			"https://singularityhub.github.io/sregistry-cli/client-google-drive"
+	case errors.Is(err, drive.ErrCredentials):
+		return err.Error() + "; download the OAuth client file again, or point SREGISTRY_GOOGLE_DRIVE_CREDENTIALS at another"
 	case errors.Is(err, context.Canceled):
 		return "interrupted; what was not sent yet is kept, and goes on with the next mount or push"
 	}

@@ -164,12 +164,10 @@ func (a *app) checkMount(dir string, m mountFlags) error {
 	if err := sregfs.CheckMountPoint(dir, a.set.State); err != nil {
 		return err
 	}
-	_, err := a.auth()
-	if errors.Is(err, drive.ErrNoCredentials) && index.Known(a.set.State) {
-		a.log.Warn("no credentials: images seen and cached before can be used, nothing else")
-		return nil
+	if _, err := a.auth(); err != nil && !errors.Is(err, drive.ErrNoCredentials) {
+		return err
 	}
-	return err
+	return nil // without credentials, what is known can still be shown, if anything is
 }
 
 // serveMount mounts and stays until the mount is gone.

@@ -303,7 +303,7 @@ func (m *mounted) Path(img index.Image) string {
 		parts = append(parts, "shared-with-me", image.EncodeName(img.Space))
 	}
 	parts = append(parts, encodeSegments(img.Collection)...)
-	return filepath.Join(append(parts, img.TagDir(), image.EncodeName(img.Version+img.Ext))...)
+	return filepath.Join(append(parts, img.TagDir(), img.VersionFile(img.Ext))...)
 }
 
 func (m *mounted) Close() error { return nil }

@@ -44,14 +44,10 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		return exitOK
 	}
 	if !started {
-		err = usageError{err}
+		err = usageError{fmt.Errorf("%w; '%s --help' says how to call it", err, cmd.CommandPath())}
 	}
-	report(errOut, err)
-	if code := exitCode(err); code != exitUsage {
-		return code
-	}
-	fmt.Fprintf(errOut, "Run '%s --help' for how to call it.\n", cmd.CommandPath())
-	return exitUsage
+	fmt.Fprintln(errOut, "ERROR "+sentence(err))
+	return exitCode(err)
 }
 
 func (a *app) command() *cobra.Command {

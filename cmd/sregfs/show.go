@@ -47,7 +47,7 @@ func (a *app) downloadURL(img index.Image) string {
 // stored is where pull puts the image: STORAGE/collection/image/tag@version.sif.
 func (a *app) stored(img index.Image) string {
 	parts := append([]string{a.set.Storage}, encodeSegments(img.Collection)...)
-	return filepath.Join(append(parts, image.EncodeName(img.Ref.Image), image.EncodeName(img.Tag+"@"+img.Version+img.Ext))...)
+	return filepath.Join(append(parts, image.EncodeName(img.Ref.Image), image.EncodeName(img.Tag+"@"+img.Version)+img.Ext)...)
 }
 
 // where is the image's place on this machine, else its URL.
