@@ -32,6 +32,16 @@ func scopesFor(op string, r *http.Request) []string {
 	return contentScopes
 }
 
+// narrow says that the token is for drive.file and nothing wider.
+func (a *account) narrow() bool {
+	return a.scopes != nil && a.has(scopePrefix+"drive.file") &&
+		!slices.ContainsFunc(lookScopes, func(short string) bool { return short != "drive.file" && a.has(scopePrefix+short) })
+}
+
+// sees is false for what a narrow token hides: other people's files, shared or not. All of an account's
+// own files count as made by its client, because this server knows only one.
+func (a *account) sees(f *file) bool { return f.Owner == a.email || !a.narrow() }
+
 // authenticate finds the account of the bearer token of r and checks that its scopes allow the call.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -74,7 +74,7 @@ func (s *Server) faulted(next http.Handler) http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 		if rule.status != 0 && !rule.after {
-			rule.answer(w)
+			rule.answer(w, r)
 			return
 		}
 		if rule.ignoreRange {
@@ -87,7 +87,7 @@ func (s *Server) faulted(next http.Handler) http.Handler {
 		if rule.after || rule.dropReply || rule.cutRequest >= 0 {
 			next.ServeHTTP(&unsent{header: http.Header{}}, r)
 			if rule.after && !rule.dropReply {
-				rule.answer(w)
+				rule.answer(w, r)
 				return
 			}
 			wireFrom(r.Context()).reset()
@@ -103,8 +103,8 @@ func (s *Server) faulted(next http.Handler) http.Handler {
 	})
 }
 
-// answer writes the rule's error.
-func (r *Rule) answer(w http.ResponseWriter) {
+// answer writes the rule's error in place of the reply to q.
+func (r *Rule) answer(w http.ResponseWriter, q *http.Request) {
 	e := &apiError{Status: r.status, Reason: r.reason, Message: r.message}
 	if r.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((r.retryAfter+time.Second-1)/time.Second)))
@@ -119,6 +119,8 @@ func (r *Rule) answer(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 		w.WriteHeader(r.status)
 		_, _ = fmt.Fprintf(w, "[%s]\n", bytes.TrimSpace(e.body()))
+	case oauthPaths[q.URL.Path] != "":
+		(&oauthError{r.status, r.reason, r.message}).write(w)
 	default:
 		writeError(w, e)
 	}

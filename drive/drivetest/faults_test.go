@@ -68,6 +68,11 @@ func TestFaultErrors(t *testing.T) {
 	r = get(drivetest.On("", "*").Status(503, "backendError").Array())
 	require.True(t, strings.HasPrefix(string(r.body), "[{"), "%s", r.body)
 	require.Equal(t, "backendError", s.Requests()[len(s.Requests())-1].Reason)
+
+	s.ClearFaults()
+	s.Fault(drivetest.On("POST", "/token").Status(400, "invalid_grant").Message("Token has been expired or revoked."))
+	r = do(t, nil, "POST", s.URL()+"/token", "")
+	require.JSONEq(t, `{"error":"invalid_grant","error_description":"Token has been expired or revoked."}`, string(r.body))
 }
 
 func TestFaultsOfReplies(t *testing.T) {

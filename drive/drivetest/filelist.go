@@ -102,7 +102,7 @@ func (c *call) checkCorpora(where predicate, by order) error {
 // sorted is a file with its place in the order asked for.
 type sorted struct {
 	f   *file
-	seq int64    // breaks ties; newest first
+	seq int64    // breaks ties
 	key []string // one for each key of the order
 }
 
@@ -135,7 +135,7 @@ func (s *store) search(acc *account, where predicate, by order) []*sorted {
 	found := make([]*sorted, 0, len(among))
 	for _, f := range among {
 		v.f = f
-		if f.Parent == "" || !unlisted.IsZero() && f.Born.After(unlisted) || where != nil && !where.match(&v) || !s.listed(acc.email, f) {
+		if f.Parent == "" || !unlisted.IsZero() && f.Born.After(unlisted) || where != nil && !where.match(&v) || !s.listed(acc.email, f) || !acc.sees(f) {
 			continue
 		}
 		found = append(found, &sorted{f, f.Seq, by.key(s, acc, f)})
@@ -246,7 +246,7 @@ func (by order) key(s *store, acc *account, f *file) []string {
 	return key
 }
 
-// compare orders by the keys, then newest first.
+// compare orders by the keys, then oldest first; without keys newest first.
 func (by order) compare(a, b *sorted) int {
 	for i, k := range by {
 		if c := strings.Compare(a.key[i], b.key[i]); c != 0 {
@@ -255,6 +255,9 @@ func (by order) compare(a, b *sorted) int {
 			}
 			return c
 		}
+	}
+	if len(by) > 0 {
+		return cmp.Compare(a.seq, b.seq)
 	}
 	return cmp.Compare(b.seq, a.seq)
 }

@@ -123,6 +123,7 @@ func (m *meter) upload(user string, n int64) error {
 // metered charges the call to its account and its file, and hands it to the API.
 func (s *Server) metered(w http.ResponseWriter, r *http.Request) {
 	if err := s.charge(r); err != nil {
+		retryAfter(w, err, s.store.quirks.RetryAfter)
 		writeError(w, err)
 		return
 	}

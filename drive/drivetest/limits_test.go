@@ -1,6 +1,7 @@
 package drivetest_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,17 +13,17 @@ import (
 
 func TestUnitsPerMinute(t *testing.T) {
 	now := newClock()
-	s := drivetest.NewServer(t, drivetest.Options{Now: now.Now, Users: []string{"ann@uni.edu", "bob@uni.edu"}, Limits: drivetest.Limits{UnitsPerMinute: 210}})
+	s := drivetest.NewServer(t, drivetest.Options{Now: now.Now, Users: []string{"ann@uni.edu", "bob@uni.edu"}, Limits: drivetest.Limits{UnitsPerMinute: 210}, Quirks: drivetest.Quirks{RetryAfter: 3 * time.Second}})
 	list := func(email string) reply { return do(t, s.User(email), "GET", s.URL()+"/drive/v3/files", "") }
 	require.Equal(t, 200, list("ann@uni.edu").status)
 	require.Equal(t, 200, list("ann@uni.edu").status)
 	seen := map[string]bool{}
 	for range 6 {
 		r := list("ann@uni.edu")
-		require.Contains(t, []int{403, 429}, r.status)
-		seen[r.reason(t)+" "+string(rune('0'+r.status/100))+string(r.body[len(r.body)-1:])] = true
+		require.Equal(t, "3", r.header.Get("Retry-After"))
+		seen[fmt.Sprint(r.status, r.reason(t))] = true
 	}
-	require.Len(t, seen, 2, "both reasons come: %v", seen)
+	require.Equal(t, map[string]bool{"403userRateLimitExceeded": true, "403rateLimitExceeded": true, "429rateLimitExceeded": true}, seen)
 	require.Equal(t, 200, list("bob@uni.edu").status, "each user has his own minute")
 	now.forward(time.Minute)
 	require.Equal(t, 200, list("ann@uni.edu").status)

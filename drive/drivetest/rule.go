@@ -65,8 +65,8 @@ func (r *Rule) Times(n int) *Rule { r.times = n; return r }
 // Chance lets the rule act with probability p, by dice that fall the same way in each run.
 func (r *Rule) Chance(p float64) *Rule { r.chance = p; return r }
 
-// Status answers an error in Drive's shape instead of carrying the request out. The message is the usual
-// one of the reason.
+// Status answers an error instead of carrying the request out, in Drive's shape or, at the sign-in
+// endpoints, in theirs with reason as its name. The message is the usual one of the reason.
 func (r *Rule) Status(code int, reason string) *Rule { r.status, r.reason = code, reason; return r }
 
 // Message replaces the error's message.
@@ -195,9 +195,12 @@ func (r *Rule) String() string {
 			add(t[0], t[1])
 		}
 	}
-	for key, d := range map[string]time.Duration{"delay": r.delay, "retry-after": r.retryAfter} {
-		if d > 0 {
-			add(key, d.String())
+	for _, d := range []struct {
+		key   string
+		value time.Duration
+	}{{"delay", r.delay}, {"retry-after", r.retryAfter}} {
+		if d.value > 0 {
+			add(d.key, d.value.String())
 		}
 	}
 	for _, word := range []string{"html", "array", "stall", "drop-reply", "after", "corrupt", "short-body", "ignore-range"} {

@@ -13,10 +13,11 @@ func TestParseRule(t *testing.T) {
 	for text, want := range map[string]*drivetest.Rule{
 		"GET /drive/v3/files/* alt=media status=403 reason=downloadQuotaExceeded times=3": drivetest.On("GET", "/drive/v3/files/*").
 			Query("alt", "media").Status(403, "downloadQuotaExceeded").Times(3),
-		"put /upload/*   nth=2 cut-request=300000":  drivetest.On("PUT", "/upload/*").Nth(2).CutRequest(300000),
-		`* * chance=0.05 status=503 message="a b"`:  drivetest.On("", "*").Chance(0.05).Status(503, "").Message("a b"),
-		`* * chance=0.05 status=503 "message=a b"`:  drivetest.On("*", "*").Chance(0.05).Status(503, "").Message("a b"),
-		"GET * delay=1.5s stall":                    drivetest.On("GET", "*").Delay(1500 * time.Millisecond).Stall(),
+		"put /upload/*   nth=2 cut-request=300000": drivetest.On("PUT", "/upload/*").Nth(2).CutRequest(300000),
+		`* * chance=0.05 status=503 message="a b"`: drivetest.On("", "*").Chance(0.05).Status(503, "").Message("a b"),
+		`* * chance=0.05 status=503 "message=a b"`: drivetest.On("*", "*").Chance(0.05).Status(503, "").Message("a b"),
+		"GET * delay=1.5s stall":                   drivetest.On("GET", "*").Delay(1500 * time.Millisecond).Stall(),
+		"GET * delay=1s status=503 retry-after=1m": drivetest.On("GET", "*").Delay(time.Second).Status(503, "").RetryAfter(time.Minute),
 		"GET * cut=0":                               drivetest.On("GET", "*").Cut(0),
 		"POST * drop-reply":                         drivetest.On("POST", "*").DropReply(),
 		"POST * after status=500 reason=x":          drivetest.On("POST", "*").Status(500, "x").After(),

@@ -130,11 +130,11 @@ func (s *store) permissions(f *file) []inherited {
 
 // find returns file id, or the alias root, if the account may see it, else the 404 the service answers for both.
 func (s *store) find(acc *account, id string) (*file, error) {
-	if id == "root" {
+	if id == "root" && !acc.narrow() { // whose programs cannot look My Drive up, only put files there
 		id = acc.rootID
 	}
 	f := s.files[id]
-	if f == nil || s.roleOf(acc.email, f) == roleNone {
+	if f == nil || !acc.sees(f) || s.roleOf(acc.email, f) == roleNone {
 		return nil, errNotFound(id)
 	}
 	return f, nil
