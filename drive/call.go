@@ -85,6 +85,13 @@ func (r *retrier) attempt(ctx context.Context, do func(ctx context.Context) erro
 	return r.explain(ctx, err)
 }
 
+// excuse takes d off the time counted against the call: it went into moving bytes.
+func (r *retrier) excuse(d time.Duration) {
+	if !r.since.IsZero() {
+		r.since = r.since.Add(d)
+	}
+}
+
 // progress starts the clock and the pauses over.
 func (r *retrier) progress() { r.since, r.fails, r.refreshed = time.Time{}, 0, false }
 

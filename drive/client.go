@@ -79,8 +79,8 @@ func New(o Options) (*Client, error) {
 		base := newTransport(idle)
 		c.bases = append(c.bases, base)
 		return &http.Client{
-			Transport:     &wire{base: base, auth: o.Auth, host: root.Host, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // 308 is "go on" here
+			Transport:     &wire{base: base, auth: o.Auth, home: root, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count},
+			CheckRedirect: redirect,
 		}
 	}
 	c.content = connect(2 * o.Connections)
@@ -90,6 +90,14 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
 	return c, nil
+}
+
+// redirect follows redirects of reads only: to an upload session 308 means "go on".
+func redirect(req *http.Request, via []*http.Request) error {
+	if via[0].Method != http.MethodGet || len(via) > 5 {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // Close drops idle connections. Calls under way end by their contexts.

@@ -49,7 +49,7 @@ type Error struct {
 	Message    string        // Drive's sentence
 	RetryAfter time.Duration // how long Drive asked to wait, 0 if it did not
 	Kind       error         // the sentinel
-	Err        error         // what lies beneath, nil if an answer came
+	Err        error         // what lies beneath, for people; nil if there is no more to say
 }
 
 // Error is a line for a log.
@@ -59,28 +59,28 @@ func (e *Error) Error() string {
 	if e.File != "" {
 		b.WriteString(" " + e.File)
 	}
-	b.WriteString(": " + e.Kind.Error())
-	switch {
-	case e.Status != 0:
-		fmt.Fprintf(&b, " (%d", e.Status)
-		if e.Reason != "" {
-			b.WriteString(" " + e.Reason)
-		}
-		if e.Message != "" {
-			b.WriteString(": " + e.Message)
-		}
-		b.WriteString(")")
-	case e.Err != nil && e.Err.Error() != e.Kind.Error():
+	if e.Err == nil || !errors.Is(e.Err, e.Kind) {
+		b.WriteString(": " + e.Kind.Error())
+	}
+	if e.Err != nil {
 		b.WriteString(": " + e.Err.Error())
 	}
-	return b.String()
+	if e.Status == 0 {
+		return b.String()
+	}
+	fmt.Fprintf(&b, " (%d", e.Status)
+	if e.Reason != "" {
+		b.WriteString(" " + e.Reason)
+	}
+	if e.Message != "" {
+		b.WriteString(": " + e.Message)
+	}
+	return b.String() + ")"
 }
 
-// Is matches the sentinel.
+// Is matches the sentinel, and nothing else: what lies beneath does not count, or a connection the
+// firewall forbade would pass for a file one may not read.
 func (e *Error) Is(target error) bool { return target == e.Kind }
-
-// Unwrap gives what lies beneath.
-func (e *Error) Unwrap() error { return e.Err }
 
 // reasons says what Drive's reasons mean to us. What is not listed goes by its status.
 // https://developers.google.com/drive/api/guides/handle-errors, and reports from the field.

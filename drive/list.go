@@ -30,21 +30,40 @@ func quote(s string) string {
 // Images lists the images in folder, page by page. A refused page token starts the walk over, so a file
 // can come twice. The walk ends with the first error, which comes without files.
 func (c *Client) Images(ctx context.Context, folder string) iter.Seq2[[]File, error] {
-	return c.walk(ctx, quote(folder)+" in parents and "+imageQuery)
+	return func(yield func([]File, error) bool) {
+		shared, err := c.sharedDrive(ctx, folder)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		c.walk(ctx, shared, quote(folder)+" in parents and "+imageQuery)(yield)
+	}
+}
+
+// sharedDrive is the id of the shared drive folder is in, "" if it is in none.
+func (c *Client) sharedDrive(ctx context.Context, folder string) (id string, err error) {
+	err = c.call(ctx, op{name: "files.get", file: folder, units: unitsRead}, func(ctx context.Context) error {
+		g, err := c.svc.Files.Get(folder).SupportsAllDrives(true).Fields("driveId").Context(ctx).Do()
+		if err == nil {
+			id = g.DriveId
+		}
+		return err
+	})
+	return id, err
 }
 
 // SharedImages lists the images other people shared with me one by one, like Images. Those in a folder
 // shared as a whole come by Images of that folder.
 func (c *Client) SharedImages(ctx context.Context) iter.Seq2[[]File, error] {
-	return c.walk(ctx, "sharedWithMe = true and "+imageQuery)
+	return c.walk(ctx, "", "sharedWithMe = true and "+imageQuery)
 }
 
-// walk yields the pages of a query.
-func (c *Client) walk(ctx context.Context, query string) iter.Seq2[[]File, error] {
+// walk yields the pages of a query over My Drive and what is shared with me, or over one shared drive.
+func (c *Client) walk(ctx context.Context, shared, query string) iter.Seq2[[]File, error] {
 	return func(yield func([]File, error) bool) {
 		token, restarts := "", 0
 		for {
-			files, next, err := c.page(ctx, query, token)
+			files, next, err := c.page(ctx, shared, query, token)
 			if token != "" && errors.Is(err, ErrInvalid) && restarts < restartsMax {
 				token, restarts = "", restarts+1
 				continue
@@ -62,10 +81,13 @@ func (c *Client) walk(ctx context.Context, query string) iter.Seq2[[]File, error
 }
 
 // page is one files.list.
-func (c *Client) page(ctx context.Context, query, token string) (files []File, next string, err error) {
+func (c *Client) page(ctx context.Context, shared, query, token string) (files []File, next string, err error) {
 	err = c.call(ctx, op{name: "files.list", units: unitsList}, func(ctx context.Context) error {
 		list := c.svc.Files.List().Q(query).PageSize(pageSize).Spaces("drive").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).
 			Fields("nextPageToken", googleapi.Field("files("+fileFields+")"))
+		if shared != "" {
+			list.Corpora("drive").DriveId(shared)
+		}
 		if token != "" {
 			list.PageToken(token)
 		}
@@ -87,7 +109,7 @@ func (c *Client) Folder(ctx context.Context, name string) (f File, more []File, 
 	const folders = "mimeType = '" + FolderType + "' and 'root' in parents and 'me' in owners and trashed = false"
 	for _, query := range []string{"name = " + quote(name) + " and " + folders, folders} {
 		var found []File
-		for files, err := range c.walk(ctx, query) {
+		for files, err := range c.walk(ctx, "", query) {
 			if err != nil {
 				return File{}, nil, fmt.Errorf("find folder %q: %w", name, err)
 			}

@@ -137,5 +137,5 @@ func parsePersisted(v string) (int64, error) {
 // parseOffset reads decimal digits and nothing else, unlike strconv, which takes a sign.
 func parseOffset(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
-	return int64(n), err //nolint:gosec // 63 bits
+	return int64(n), err // fits: 63 bits
 }

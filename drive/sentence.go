@@ -57,8 +57,8 @@ func Sentence(err error) string {
 		}
 	}
 	for _, a := range advice {
-		if !errors.Is(err, a.kind) {
-			continue
+		if !errors.Is(err, a.kind) || (e == nil && ofFiles(a.kind)) {
+			continue // a missing file of this machine is not missing on the Drive
 		}
 		switch {
 		case errors.Is(a.kind, ErrSignIn) && e != nil && e.Err != nil:
@@ -69,4 +69,9 @@ func Sentence(err error) string {
 		return a.text
 	}
 	return err.Error()
+}
+
+// ofFiles says that kind is io/fs's, which errors of other origin match too.
+func ofFiles(kind error) bool {
+	return errors.Is(kind, iofs.ErrNotExist) || errors.Is(kind, iofs.ErrPermission) || errors.Is(kind, iofs.ErrExist)
 }

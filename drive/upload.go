@@ -76,8 +76,9 @@ func (c *Client) Upload(ctx context.Context, session string, content io.ReaderAt
 	u := &upload{c: c, session: address, content: content, size: size, chunk: chunkFirst}
 	r := c.retrier(o)
 	for most := int64(0); ; {
-		asked := !u.known
+		asked, began := !u.known, time.Now()
 		err := r.attempt(ctx, u.step)
+		r.excuse(time.Since(began)) // whether a chunk that failed brought something, only the next query tells
 		switch {
 		case u.failed() != nil:
 			return File{}, fmt.Errorf("%s: read what to send: %w", o.name, u.failed())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 )
@@ -45,7 +46,7 @@ func newTransport(idle int) *http.Transport {
 type wire struct {
 	base  http.RoundTripper
 	auth  *Auth
-	host  string // of the API root: only it gets to see our token
+	home  *url.URL // the API root: only its host gets to see our token
 	agent string
 	times *times
 	count *counters
@@ -54,7 +55,7 @@ type wire struct {
 // RoundTrip implements http.RoundTripper.
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	token := ""
-	if req.URL.Host == w.host {
+	if req.URL.Host == w.home.Host && req.URL.Scheme == w.home.Scheme {
 		var err error
 		if token, err = w.auth.accessToken(req.Context()); err != nil {
 			if req.Body != nil {
