@@ -81,7 +81,7 @@ func TestBadMountPoints(t *testing.T) {
 
 	oneLine(t, other.sregfs("mount", w.path("missing")), exitNotFound, w.path("missing"), "mkdir")
 	oneLine(t, other.sregfs("mount", full), exitConflict, full, "not empty")
-	oneLine(t, other.sregfs("mount", inside), exitConflict, "state")
+	oneLine(t, other.sregfs("mount", inside), exitError, "state directory")
 	oneLine(t, other.sregfs("mount", mnt), exitConflict, mnt)
 	oneLine(t, other.sregfs("mount", file), exitConflict, file, "directory")
 	empty := w.path("empty")
@@ -119,7 +119,7 @@ func TestBadNamesAndFiles(t *testing.T) {
 	oneLine(t, ann.sregfs("-q", "push", "--name", "c/i:t", w.dir), exitError, w.dir)
 	oneLine(t, ann.sregfs("-q", "push", "--name", "c/i:t", half), exitPartial, half)
 	oneLine(t, ann.sregfs("-q", "push", "--name", "c/i:t", empty), exitPartial, empty)
-	oneLine(t, ann.sregfs("-q", "push", "--name", "c/"+strings.Repeat("long", 25)+":t", whole), exitError, "bytes")
+	oneLine(t, ann.sregfs("-q", "push", "--name", "c/"+strings.Repeat("long", 25)+":t", whole), exitUsage, "bytes")
 	oneLine(t, ann.sregfs("-q", "pull", "c/nothing"), exitNotFound, "c/nothing")
 	oneLine(t, ann.sregfs("-q", "get", "c/on"), exitNotFound, "c/on")
 	oneLine(t, ann.sregfs("-q", "pull", "--name", whole+"2", "c/one:10"), exitNotFound, "c/one:10")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -83,11 +84,15 @@ func (s *settings) check() error {
 func (s *settings) folder() string { return cmp.Or(s.RootID, s.Root) }
 
 // auth opens the sign-in. Without a credentials file it returns
-// drive.ErrNoCredentials.
+// drive.ErrNoCredentials; one that is named and missing is drive.ErrCredentials.
 func (a *app) auth() (*drive.Auth, error) {
-	return drive.OpenAuth(drive.AuthOptions{
+	auth, err := drive.OpenAuth(drive.AuthOptions{
 		Credentials: a.set.Credentials, Token: a.set.Token, Save: a.set.SaveToken, Log: a.log,
 	})
+	if errors.Is(err, drive.ErrNoCredentials) && a.set.Credentials != "" {
+		return nil, fmt.Errorf("%s does not exist: %w", a.set.Credentials, drive.ErrCredentials)
+	}
+	return auth, err
 }
 
 // truthy reads a switch of the environment the way the registry tool does.

@@ -69,6 +69,7 @@ var exitTable = []struct {
 	{context.DeadlineExceeded, exitNetwork},
 	{iofs.ErrExist, exitConflict},
 	{index.ErrBusy, exitConflict},
+	{syscall.EBUSY, exitConflict},
 	{iofs.ErrPermission, exitPermission},
 	{iofs.ErrNotExist, exitNotFound},
 }
