@@ -185,7 +185,7 @@ func (bf *blockFile) distrust(first, last int64) {
 	}
 	bf.complete.Store(bf.have.full())
 	bf.gen.Add(1)
-	bf.dirty = true
+	bf.dirty, bf.verified = true, false
 	gone := before - bf.bytes()
 	bf.mu.Unlock()
 	bf.s.unreserve(gone)

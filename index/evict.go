@@ -107,7 +107,7 @@ func (bf *blockFile) drop(n int64) (int64, error) {
 	blocks, gone := bf.choose(n)
 	bf.complete.Store(bf.have.full())
 	bf.gen.Add(1) // before data goes: see the warm path
-	bf.dirty = true
+	bf.dirty, bf.verified = true, false
 	bf.mu.Unlock()
 
 	err := bf.save() // the record first: it must not claim what is gone

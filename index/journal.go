@@ -434,7 +434,13 @@ func (s *draftStore) uploaded(ctx context.Context, d *Draft, f drive.File) error
 		}
 		return errors.Join(err, d.save(func(r *draftRecord) { r.File, r.Session = "", "" }))
 	}
+	d.mu.Lock()
+	report := d.progress
+	d.mu.Unlock()
 	d.sent.Store(d.rec.Size)
+	if report != nil {
+		report(d.rec.Size, d.rec.Size)
+	}
 	d.reply = &f
 	return d.save(func(r *draftRecord) { r.State, r.File, r.Session = StateUploaded, f.ID, "" })
 }
@@ -493,9 +499,14 @@ func (s *draftStore) dispose(d *Draft) (Image, error) {
 	d.file = nil
 	d.mu.Lock()
 	d.onDisk, d.image, d.seq = false, img, nil
+	before := d.base
+	d.base = nil
 	d.rec = draftRecord{Place: d.rec.Place, State: StateCommitted}
 	d.mu.Unlock()
 	d.io.Unlock()
+	if before != nil {
+		_ = before.Close() // never fails
+	}
 	if f != nil {
 		if err := f.Close(); err != nil {
 			s.log.WithError(err).Debug("close a pushed draft")

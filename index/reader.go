@@ -95,6 +95,9 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 
 // cold reads p block by block, waiting for those that are missing.
 func (bf *blockFile) cold(ctx context.Context, p []byte, off int64) (n int, err error) {
+	if err := bf.open(); err != nil {
+		bf.s.log.WithError(err).Debug("block cache: serving without keeping")
+	}
 	stop := off + int64(len(p))
 	for at := off; at < stop; {
 		b := at / blockSize

@@ -56,13 +56,16 @@ func (bf *blockFile) verify(ctx context.Context) {
 
 	bf.use()
 	defer bf.release()
-	right, err := bf.matches(ctx)
-	bf.mu.Lock()
 	defer bf.checked()
-	if bf.gen.Load() != gen || err != nil { // blocks went meanwhile, or the disk does not read: nothing is known
-		bf.mu.Unlock()
+	right, err := bf.matches(ctx)
+	if err != nil || bf.gen.Load() != gen { // the disk does not read, or blocks went meanwhile: nothing is known
 		return
 	}
+	if !right { // its blocks go first: what is known to be wrong is not served
+		_, err = bf.drop(math.MaxInt64)
+		bf.s.log.WithField("file", bf.key.file).WithError(err).Debug("block cache: the content does not match its checksum, thrown away")
+	}
+	bf.mu.Lock()
 	if bf.verified = right; right {
 		bf.dirty = true
 		bf.wrong = 0
@@ -71,10 +74,6 @@ func (bf *blockFile) verify(ctx context.Context) {
 		bf.bad = bf.wrong > 1
 	}
 	bf.mu.Unlock()
-	if !right {
-		_, err = bf.drop(math.MaxInt64)
-		bf.s.log.WithField("file", bf.key.file).WithError(err).Debug("block cache: the content does not match its checksum, thrown away")
-	}
 	bf.s.wake()
 }
 
