@@ -90,23 +90,24 @@ func (o Options) withDefaults() Options {
 
 // FS is one mounted registry.
 type FS struct {
-	ix     *index.Index
-	o      Options
-	log    logrus.FieldLogger
-	dir    string          // where it is mounted
-	uid    uint32          // who mounted it
-	base   context.Context //nolint:containedctx // the mount's life, which every request shares (context.go)
-	since  time.Time       // the time shown where Drive has none
-	drafts *openDrafts
-	traces *traces
-	cmds   *answers
+	ix      *index.Index
+	o       Options
+	log     logrus.FieldLogger
+	dir     string          // where it is mounted
+	uid     uint32          // who mounted it
+	base    context.Context //nolint:containedctx // the mount's life, which every request shares (context.go)
+	since   time.Time       // the time shown where Drive has none
+	drafts  *openDrafts
+	readers *openImages
+	traces  *traces
+	cmds    *answers
 }
 
 // newFS makes the file system over ix. base ends when it is unmounted.
 func newFS(base context.Context, dir string, ix *index.Index, o Options) *FS {
 	return &FS{
 		ix: ix, o: o, log: o.Log, dir: dir, uid: uint32(os.Getuid()), base: base, since: time.Now(),
-		drafts: newOpenDrafts(), traces: newTraces(), cmds: newAnswers(),
+		drafts: newOpenDrafts(), readers: newOpenImages(), traces: newTraces(), cmds: newAnswers(),
 	}
 }
 
@@ -163,13 +164,10 @@ func (fsys *FS) fill(a *fuse.Attr, inode uint64, mode os.FileMode, modified time
 	if modified.IsZero() {
 		modified = fsys.since
 	}
-	a.Inode, a.Mode, a.Nlink = inode, mode&^os.FileMode(*fsys.o.Umask), 1
+	a.Inode, a.Mode, a.Nlink = inode, mode&^os.FileMode(*fsys.o.Umask), 1 // 1 link: a directory's subdirectories are not counted
 	a.Uid, a.Gid = *fsys.o.UID, *fsys.o.GID
 	a.Atime, a.Mtime, a.Ctime = modified, modified, modified
 	a.BlockSize = 128 << 10 // what one request carries
-	if mode.IsDir() {
-		a.Nlink = 2
-	}
 }
 
 // setSize sets the size of a file in bytes.

@@ -41,7 +41,7 @@ func (n imageNode) writable() bool { return n.place.Name != "" }
 // Attr shows Drive's times and size. All may execute: ./image.sif is a way to run an image.
 func (n imageNode) Attr(_ context.Context, a *fuse.Attr) error {
 	modified := time.Unix(0, n.created)
-	if img, err := n.fs.ix.ByID(n.file); err == nil {
+	if img, err := n.image(); err == nil {
 		modified = img.Modified
 	}
 	mode := os.FileMode(0o555)
@@ -68,15 +68,22 @@ func (n imageNode) Open(_ context.Context, req *fuse.OpenRequest, resp *fuse.Ope
 	if err != nil {
 		return nil, n.fs.reply("open "+img.Ref.String(), err)
 	}
+	n.fs.readers.opened(img)
 	resp.Flags |= fuse.OpenKeepCache // the pages of a revision are always right
-	return &imageHandle{fs: n.fs, r: r, name: img.Ref.String()}, nil
+	return &imageHandle{fs: n.fs, r: r, img: img}, nil
 }
 
-// image is what the catalogue knows of the node's revision.
+// image is what the catalogue knows of the node's revision, or knew when somebody opened it who still has it open.
 func (n imageNode) image() (index.Image, error) {
 	img, err := n.fs.ix.ByID(n.file)
-	if err == nil && img.Revision != n.rev {
-		return img, index.ErrChanged
+	if err == nil && img.Revision == n.rev {
+		return img, nil
+	}
+	if open, ok := n.fs.readers.find(n.file, n.rev); ok {
+		return open, nil
+	}
+	if err == nil {
+		err = index.ErrChanged
 	}
 	return img, err
 }
@@ -91,9 +98,9 @@ func (n imageNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *
 
 // imageHandle reads one revision, whatever becomes of its name.
 type imageHandle struct {
-	fs   *FS
-	r    *index.Reader
-	name string
+	fs  *FS
+	r   *index.Reader
+	img index.Image
 }
 
 var (
@@ -111,7 +118,7 @@ func (h *imageHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fus
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	return h.fs.reply("read "+h.name, err)
+	return h.fs.reply("read "+h.img.Ref.String(), err)
 }
 
 // Flush has nothing to write.
@@ -119,5 +126,6 @@ func (h *imageHandle) Flush(context.Context, *fuse.FlushRequest) error { return 
 
 // Release ends the reader.
 func (h *imageHandle) Release(context.Context, *fuse.ReleaseRequest) error {
-	return h.fs.reply("close "+h.name, h.r.Close())
+	h.fs.readers.closed(h.img)
+	return h.fs.reply("close "+h.img.Ref.String(), h.r.Close())
 }
