@@ -10,18 +10,25 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// AccessToken returns a new bearer token of the account, valid for an hour, for the whole Drive scope.
+// AccessToken returns a bearer token of the account for the whole Drive scope, valid for ten minutes at least.
 func (u *User) AccessToken() string { return u.AccessTokenFor(driveScope) }
 
-// AccessTokenFor returns a new bearer token for these scopes only, given by their full names.
+// AccessTokenFor returns a bearer token for these scopes only, given by their full names, valid for ten
+// minutes at least. It is the same one as long as that holds.
 func (u *User) AccessTokenFor(scopes ...string) string {
 	a := u.server.auth
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for token, t := range a.state.Access {
+		if t.User == u.email && t.Grant == "" && slices.Equal(t.Scopes, scopes) && t.Expires.Sub(a.now()) > 10*time.Minute {
+			return token
+		}
+	}
 	token := a.issueAccess(u.email, a.state.Client.ID, "", scopes)
 	_ = a.save() // lost by a crash, it is refused, and refreshed like any other
 	return token

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	iofs "io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -95,7 +95,7 @@ func openAuthority(dir string, now func() time.Time) (*authority, error) {
 	}
 	a.path = filepath.Join(dir, grantsFile)
 	b, err := os.ReadFile(a.path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, iofs.ErrNotExist) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return a, a.save()

@@ -13,7 +13,7 @@ import (
 type Limits struct {
 	UnitsPerMinute int           // of one user; beyond it 403 and 429 in turn. The service: 325,000
 	FileDownload   int64         // bytes of one file that may be asked for in 24 h, by the ranges requested, read or not
-	UploadPerDay   int64         // bytes one user may upload in 24 h; the upload that crosses it completes. The service: 750 GB
+	UploadPerDay   int64         // bytes one user may upload or copy in 24 h; the one that crosses it completes. The service: 750 GB
 	GrantLife      time.Duration // of refresh tokens. The service: 7 days while the consent screen is in testing
 }
 
@@ -109,15 +109,21 @@ func (m *meter) download(file string, n int64) error {
 	return errForbidden("downloadQuotaExceeded")
 }
 
-// upload charges the user with n bytes received; with n 0 it asks whether a new upload may begin.
-func (m *meter) upload(user string, n int64) error {
+// mayUpload asks whether the user may begin an upload or copy.
+func (m *meter) mayUpload(user string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	before := in(m.uploads, user).add(m.now(), 24*time.Hour, n)
-	if m.limits.UploadPerDay == 0 || before < m.limits.UploadPerDay {
-		return nil
+	if before := in(m.uploads, user).add(m.now(), 24*time.Hour, 0); m.limits.UploadPerDay > 0 && before >= m.limits.UploadPerDay {
+		return &apiError{Status: 403, Reason: "userRateLimitExceeded", Message: "User rate limit exceeded."}
 	}
-	return &apiError{Status: 403, Reason: "userRateLimitExceeded", Message: "User rate limit exceeded."}
+	return nil
+}
+
+// uploaded charges the user with n bytes received or copied.
+func (m *meter) uploaded(user string, n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in(m.uploads, user).add(m.now(), 24*time.Hour, n)
 }
 
 // metered charges the call to its account and its file, and hands it to the API.
@@ -149,14 +155,23 @@ func (s *Server) charge(r *http.Request) error {
 	if err := s.meter.spend(acc.email, cost); err != nil {
 		return err
 	}
-	switch {
-	case op == "media":
-		return s.meter.download(s.requested(r))
-	case op == "upload.begin": // its body is metadata
-		return s.meter.upload(acc.email, 0)
-	case strings.HasPrefix(op, "upload."):
+	if op == "media" {
+		id, size := s.fileOf(r)
+		return s.meter.download(id, requested(r.Header.Get("Range"), size))
+	}
+	if op != "files.copy" && !strings.HasPrefix(op, "upload.") {
+		return nil
+	}
+	if err := s.meter.mayUpload(acc.email); err != nil {
+		return err
+	}
+	switch op {
+	case "upload.begin": // its body is metadata
+	case "files.copy":
+		_, size := s.fileOf(r)
+		s.meter.uploaded(acc.email, size)
+	default:
 		r.Body = s.meter.uploading(acc.email, r.Body)
-		return s.meter.upload(acc.email, 0)
 	}
 	return nil
 }
@@ -185,32 +200,39 @@ func (m *meter) uploading(user string, body io.ReadCloser) io.ReadCloser {
 func (b *uploadBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if n > 0 {
-		_ = b.m.upload(b.user, int64(n)) // the upload that crosses the limit completes
+		b.m.uploaded(b.user, int64(n))
 	}
 	return n, err
 }
 
-// requested tells which file a media request is for and how many bytes it asks for: an open range counts
-// to the end, however little of it is read.
-func (s *Server) requested(r *http.Request) (id string, n int64) {
-	id = r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+// fileOf is the id of the file a call is about, and the size of its content.
+func (s *Server) fileOf(r *http.Request) (id string, size int64) {
+	_, vars := match(r)
+	if len(vars) == 0 {
+		return "", 0
+	}
 	s.store.mu.RLock()
-	var size int64
-	if f := s.store.files[id]; f != nil && f.head() != nil {
+	defer s.store.mu.RUnlock()
+	if f := s.store.files[vars[0]]; f != nil && f.head() != nil {
 		size = f.head().Size
 	}
-	s.store.mu.RUnlock()
-	from, to, ok := strings.Cut(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-")
+	return vars[0], size
+}
+
+// requested is how many of size bytes a Range header asks for: an open range counts to the end, however
+// little of it is read, and what is no range is all.
+func requested(header string, size int64) int64 {
+	from, to, ok := strings.Cut(strings.TrimPrefix(header, "bytes="), "-")
 	if !ok {
-		return id, size
+		return size
 	}
 	first, _ := strconv.ParseInt(from, 10, 64) // a malformed range is not ours to judge: it counts from 0
 	last, err := strconv.ParseInt(to, 10, 64)
 	switch {
 	case from == "" && err == nil: // the last bytes of the file
-		return id, min(last, size)
+		return min(last, size)
 	case err != nil || last >= size:
 		last = size - 1
 	}
-	return id, max(last-first+1, 0)
+	return max(last-first+1, 0)
 }

@@ -66,6 +66,11 @@ func TestUploadPerDay(t *testing.T) {
 	require.Contains(t, string(r.body), `"User rate limit exceeded."`)
 	require.Equal(t, 403, do(t, ann, "POST", s.URL()+"/upload/drive/v3/files?uploadType=resumable", "{}").status)
 	require.Equal(t, 200, do(t, ann, "POST", s.URL()+"/drive/v3/files", "{}", "Content-Type: application/json").status, "a file without content is none")
+	big := put(t, ann, "big", strings.Repeat("x", 5000)).ID
+	copied := func() int { return do(t, ann, "POST", s.URL()+"/drive/v3/files/"+big+"/copy", "{}").status }
+	require.Equal(t, 403, copied(), "a copy counts as an upload")
+	s.SetLimits(drivetest.Limits{UploadPerDay: 10_000})
+	require.Equal(t, []int{200, 403}, []int{copied(), copied()})
 	s.SetLimits(drivetest.Limits{})
 	require.Equal(t, 200, upload("media").status)
 }

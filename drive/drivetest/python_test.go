@@ -21,6 +21,7 @@ func TestPythonClient(t *testing.T) {
 		t.Skipf("Debian's python3-googleapi is not installed: %v: %s", err, bytes.TrimSpace(out))
 	}
 	run := func(t *testing.T, document ...string) {
+		t.Helper()
 		s := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
 		dir := t.TempDir()
 		require.NoError(t, s.User("ann@uni.edu").WriteCredentials(dir))

@@ -2,6 +2,7 @@ package drivetest
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +86,7 @@ func positive(p *int, v string) (err error) {
 }
 
 func fraction(p *float64, v string) (err error) {
-	if *p, err = strconv.ParseFloat(v, 64); err == nil && !(*p > 0 && *p <= 1) {
+	if *p, err = strconv.ParseFloat(v, 64); err == nil && (*p <= 0 || *p > 1 || math.IsNaN(*p)) {
 		err = errors.New("want more than 0 and at most 1")
 	}
 	return err

@@ -33,11 +33,12 @@ func TestCloseEndsEverything(t *testing.T) {
 	resp, err := idle.RoundTrip(req)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
-	mute, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	var dialer net.Dialer
+	mute, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL(), "http://"))
 	require.NoError(t, err)
 	s.Fault(drivetest.On("GET", "/drive/v3/about").Stall())
 	ended := make(chan error, 3)
-	start := func(path string) {
+	start := func(path string) { // a download whose end is sent to ended
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL()+path, nil)
 		require.NoError(t, err)
 		req.Header.Set("Authorization", "Bearer "+ann.AccessToken())
@@ -58,7 +59,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	start("/drive/v3/about?fields=user")
 	s.SetShape(drivetest.Shape{PerConnection: 1000})
 	start("/drive/v3/files/" + id + "?alt=media")
-	require.Eventually(t, func() bool { return len(s.Requests()) == 0 && hits(s, t) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.Requests()) == 0 && hits(t, s) == 1 }, 10*time.Second, time.Millisecond)
 	s.SetShape(drivetest.Shape{Latency: time.Hour})
 	start("/drive/v3/files")
 
@@ -70,7 +71,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	for range 3 {
 		require.Error(t, <-ended)
 	}
-	_, err = net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	_, err = dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(s.URL(), "http://"))
 	require.Error(t, err, "nobody listens")
 	require.Error(t, s.Listen("127.0.0.1:0"))
 	idle.CloseIdleConnections()
@@ -82,7 +83,8 @@ func TestCloseEndsEverything(t *testing.T) {
 }
 
 // hits is how often the first fault acted, by the debug page.
-func hits(s *drivetest.Server, t *testing.T) int {
+func hits(t *testing.T, s *drivetest.Server) int {
+	t.Helper()
 	r := do(t, nil, "GET", s.URL()+"/debug/faults", "")
 	return strings.Count(string(r.body), `"hits": 1`)
 }

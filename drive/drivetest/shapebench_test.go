@@ -66,6 +66,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // transfer moves n bytes on a connection of its own and says how long that took.
 func transfer(b *testing.B, s *drivetest.Server, id string, n int64, up bool) time.Duration {
+	b.Helper()
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, s.URL()+"/drive/v3/files/"+id+"?alt=media", nil)
 	if up {
 		req, err = http.NewRequestWithContext(b.Context(), http.MethodPost, s.URL()+"/upload/drive/v3/files?uploadType=media", io.LimitReader(zeros{}, n))
