@@ -1,0 +1,206 @@
+package drivetest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// reopened is a server that can be closed, or abandoned as a kill would leave it, and opened again.
+type reopened struct {
+	t   *testing.T
+	o   Options
+	srv *Server
+}
+
+func (r *reopened) open() *Server {
+	r.t.Helper()
+	var err error
+	r.srv, err = Open(r.o)
+	require.NoError(r.t, err)
+	require.NoError(r.t, r.srv.Listen("127.0.0.1:0"))
+	return r.srv
+}
+
+func (r *reopened) again() *Server {
+	r.t.Helper()
+	require.NoError(r.t, r.srv.Close())
+	return r.open()
+}
+
+// crash opens a copy of the directory as it is at this moment, the server still running on the original.
+func (r *reopened) crash() *Server {
+	r.t.Helper()
+	dir := r.t.TempDir()
+	require.NoError(r.t, os.CopyFS(dir, os.DirFS(r.o.Dir)))
+	require.NoError(r.t, r.srv.Close())
+	r.o.Dir = dir
+	return r.open()
+}
+
+func reopenable(t *testing.T) *reopened {
+	t.Helper()
+	r := &reopened{t: t, o: Options{Dir: t.TempDir()}}
+	r.open()
+	t.Cleanup(func() { require.NoError(t, r.srv.Close()) })
+	return r
+}
+
+func TestDirectorySurvives(t *testing.T) {
+	r := reopenable(t)
+	ann := newClient(t, r.srv, "ann@uni.edu")
+	bob := follow(newClient(t, r.srv, "bob@uni.edu"))
+	feed := follow(ann)
+	reg := ann.folder("reg", "")
+	content := noise(300_000)
+	id := ann.put("a.sif", content, "parents", []string{reg}, "properties", map[string]string{"type": "container"}, "appProperties", map[string]string{"k": "v"})
+	ann.share(id, "bob@uni.edu", "reader")
+	gone := ann.put("gone", []byte("x"))
+	ann.do("DELETE", "/drive/v3/files/"+gone, "")
+	reserved := ann.do("GET", "/drive/v3/files/generateIds?count=1", "")["ids"].([]any)[0].(string)
+	before := ann.get(id)
+	page := ann.do("GET", "/drive/v3/files?pageSize=1", "")["nextPageToken"].(string)
+	r.srv.User("ann@uni.edu").SetQuota(1 << 20)
+
+	for name, open := range map[string]func() *Server{"closed": r.again, "killed": r.crash} {
+		t.Run(name, func(t *testing.T) {
+			s := open()
+			ann := newClient(t, s, "ann@uni.edu")
+			ann.token, feed.client = s.User("ann@uni.edu").AccessToken(), ann
+			bob.client = newClient(t, s, "bob@uni.edu")
+			require.Equal(t, before, ann.get(id))
+			require.True(t, bytes.Equal(content, ann.send("GET", "/drive/v3/files/"+id+"?alt=media", nil).body))
+			require.Equal(t, "a.sif", bob.names("sharedWithMe"))
+			ann.fails(404, "notFound", "GET", "/drive/v3/files/"+gone, "")
+			ann.fails(409, "fileIdInUse", "POST", "/drive/v3/files", `{"id":"`+gone+`"}`)
+			first := feed.token
+			require.Equal(t, "reg a.sif -"+gone, feed.read(), "tokens are good for ever")
+			feed.token = first
+			bobFirst := bob.token
+			require.Equal(t, "a.sif", bob.read())
+			bob.token = bobFirst
+			require.Equal(t, "1048576", ann.do("GET", "/drive/v3/about?fields=storageQuota", "")["storageQuota"].(map[string]any)["limit"])
+			require.Len(t, ann.do("GET", "/drive/v3/files?pageSize=1&pageToken="+page, "")["files"], 1)
+		})
+	}
+	ann = newClient(t, r.srv, "ann@uni.edu")
+	ann.do("POST", "/drive/v3/files", `{"id":"`+reserved+`"}`)
+	require.Equal(t, "0", ann.get(reserved)["size"])
+	entries, err := os.ReadDir(filepath.Join(r.o.Dir, "content"))
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "the content of what was deleted is deleted")
+}
+
+func TestUploadSurvivesAKill(t *testing.T) {
+	r := reopenable(t)
+	c := newClient(t, r.srv, "")
+	content := noise(5*kib256 + 77)
+	n := len(content)
+	u := c.begin(`{"name":"a.sif"}`, "X-Upload-Content-Length", fmt.Sprint(n))
+	c.wants308(c.chunk(u, content[:2*kib256], fmt.Sprintf("bytes 0-%d/%d", 2*kib256-1, n)), 2*kib256)
+	cancelled := c.begin(`{}`)
+	c.send("DELETE", cancelled, nil)
+
+	move := func(u string) string { _, query, _ := strings.Cut(u, "?"); return "/upload/drive/v3/files?" + query }
+	// What was written after the last reply is there or not; whole steps of 256 KiB count.
+	keys, err := os.ReadDir(filepath.Join(r.o.Dir, "content"))
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	f, err := os.OpenFile(filepath.Join(r.o.Dir, "content", keys[0].Name()), os.O_WRONLY|os.O_APPEND, 0)
+	require.NoError(t, err)
+	_, err = f.Write(content[2*kib256 : 3*kib256+5])
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+
+	c = newClient(t, r.crash(), "")
+	c.wants308(c.chunk(move(u), nil, "bytes */*"), 3*kib256)
+	c.wants308(c.chunk(move(u), content[3*kib256:4*kib256], fmt.Sprintf("bytes %d-%d/%d", 3*kib256, 4*kib256-1, n)), 4*kib256)
+	require.Equal(t, 499, c.chunk(move(cancelled), nil, "bytes */*").status)
+
+	c = newClient(t, r.again(), "")
+	got := c.wantsFile(c.chunk(move(u), content[4*kib256:], fmt.Sprintf("bytes %d-%d/%d", 4*kib256, n-1, n)), content)
+	sum := sha256.Sum256(content)
+	require.Equal(t, hex.EncodeToString(sum[:]), c.get(got["id"].(string))["sha256Checksum"])
+
+	c = newClient(t, r.crash(), "")
+	r2 := c.chunk(move(u), nil, "bytes */*")
+	require.Equal(t, 200, r2.status, "the last reply can be asked for again, also after a restart")
+	require.Equal(t, got["id"], c.object(r2)["id"])
+	require.Len(t, r.srv.User("").Files(), 1)
+}
+
+func TestTornJournal(t *testing.T) {
+	r := reopenable(t)
+	u := r.srv.User("")
+	_, err := u.Put(File{Name: "a"}, strings.NewReader("a"))
+	require.NoError(t, err)
+	require.NoError(t, r.srv.Close())
+	path := filepath.Join(r.o.Dir, "journal")
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, tail := range []string{`[{"k":"file/1x","v":{"Na`, "[{\"k\":\"file\x00\x00\n"} {
+		require.NoError(t, os.WriteFile(path, append(bytes.Clone(whole), tail...), 0o600))
+		s := r.open()
+		require.Len(t, s.User("").Files(), 1, "what was not acknowledged is not there")
+		require.NoError(t, s.Close())
+	}
+	damaged := append([]byte("[{\"k\":\"file/1x\",\n"), whole...)
+	require.NoError(t, os.WriteFile(path, damaged, 0o600))
+	_, err = Open(r.o)
+	require.ErrorContains(t, err, "journal line 1 is damaged")
+	require.NoError(t, os.WriteFile(path, append(bytes.Clone(whole), "[{\"k\":\"future/1x\",\"v\":1}]\n"...), 0o600))
+	_, err = Open(r.o)
+	require.ErrorContains(t, err, "newer emulator")
+	require.NoError(t, os.WriteFile(path, whole, 0o600))
+	r.open()
+}
+
+func TestOneEmulatorPerDirectory(t *testing.T) {
+	r := reopenable(t)
+	_, err := Open(r.o)
+	require.ErrorContains(t, err, "in use")
+}
+
+// zeros is n bytes of nothing.
+type zeros struct{ n int64 }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.n == 0 {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), z.n)
+	clear(p[:n])
+	z.n -= n
+	return int(n), nil
+}
+
+// TestLargeFileInConstantMemory streams a file through a directory store and back.
+func TestLargeFileInConstantMemory(t *testing.T) {
+	const size = 200 << 20
+	s := NewServer(t, Options{Dir: t.TempDir()})
+	c := newClient(t, s, "")
+	peak := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.TotalAlloc
+	}
+	before := peak()
+	r := c.send("PUT", c.begin(`{"name":"big"}`), &zeros{size}, "Authorization", "")
+	require.Equal(t, 200, r.status, "%s", r.body)
+	content, err := s.User("").Content(c.object(r)["id"].(string))
+	require.NoError(t, err)
+	n, err := io.Copy(io.Discard, content)
+	require.NoError(t, err)
+	require.NoError(t, content.Close())
+	require.EqualValues(t, size, n)
+	require.Less(t, peak()-before, uint64(16<<20), "bytes allocated in all, let alone at once")
+}
