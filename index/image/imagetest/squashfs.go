@@ -13,6 +13,7 @@ const (
 	superSize    = 96
 	metaSize     = 8192
 	blockSize    = 128 << 10
+	deviceBlock  = 1 << 10
 	stored       = 1 << 24 // in a data block's size: not compressed
 	storedMeta   = 1 << 15 // in a metadata block's
 	noTable      = ^uint64(0)
@@ -48,9 +49,11 @@ type node struct {
 
 // newSquashfs lays out a file system of exactly size bytes.
 func newSquashfs(c content, size int64) (*squashfs, error) {
+	// The kernel reads whole device blocks only, so what it needs must end before the last of them that is whole.
+	usable := size / deviceBlock * deviceBlock
 	// Its tables grow with the large file: leave room for those of the largest that could fit.
-	biggest := layOut(c, max(0, size))
-	room := size - (biggest.length() - biggest.noise)
+	biggest := layOut(c, max(0, usable))
+	room := usable - (biggest.length() - biggest.noise)
 	if room < 1 {
 		return nil, fmt.Errorf("%d bytes too small", 1-room)
 	}
