@@ -324,8 +324,7 @@ func (r draftRecord) same(size int64, md5, sha256 string) bool {
 	return md5 != "" && md5 == r.MD5
 }
 
-// present says whether the name has this content already. Then no bytes are sent: the tag is made to show it, and
-// properties it lacks are added.
+// present says whether the name has this content already. Then no bytes are sent; properties it lacks are added.
 func (s *draftStore) present(ctx context.Context, d *Draft, root string, meta image.Metadata) (bool, error) {
 	ref := d.rec.ref()
 	ref.Version = ""
@@ -333,7 +332,7 @@ func (s *draftStore) present(ctx context.Context, d *Draft, root string, meta im
 	if err != nil {
 		return false, nil // there is no such name yet
 	}
-	for i, img := range versions {
+	for _, img := range versions {
 		if !d.rec.same(img.Size, img.MD5, img.SHA256) {
 			continue
 		}
@@ -351,11 +350,7 @@ func (s *draftStore) present(ctx context.Context, d *Draft, root string, meta im
 				patch.Properties[key] = &value
 			}
 		}
-		if i > 0 {
-			now := time.Now()
-			patch.Modified = &now
-		}
-		if i > 0 || len(patch.Properties) > 0 {
+		if len(patch.Properties) > 0 {
 			if f, err = s.ix.drive.Update(ctx, img.File, patch); err != nil {
 				return false, err
 			}
@@ -454,6 +449,10 @@ func (s *draftStore) commit(ctx context.Context, d *Draft) error {
 		}
 		d.reply = &f
 	}
+	f, err := s.ix.makeNewest(ctx, *d.reply) // an older version pushed again, or a clock that is ahead elsewhere
+	if err != nil {
+		return err
+	}
 	r := d.rec
 	r.State = StateCommitted
 	b, err := r.encode()
@@ -462,7 +461,7 @@ func (s *draftStore) commit(ctx context.Context, d *Draft) error {
 	}
 	var img Image
 	err = s.ix.writing(func(txn *badger.Txn) (err error) {
-		if img, err = s.ix.adopt(txn, *d.reply); err != nil {
+		if img, err = s.ix.adopt(txn, f); err != nil {
 			return err
 		}
 		return txn.Set(draftKey(d.id), b)
