@@ -27,9 +27,8 @@ func newCatalog() *catalog {
 	return &catalog{files: map[string]*Image{}, spaces: map[string]*dirNode{"": {}}}
 }
 
-// compact is img without what the catalogue leaves on disk, its common texts shared.
+// compact is img as the catalogue keeps it, its common texts shared.
 func (img Image) compact() *Image {
-	img.Labels, img.Properties = nil, nil
 	for _, s := range []*string{&img.Collection, &img.Image, &img.Tag, &img.Ext, &img.Space, &img.Owner} {
 		*s = unique.Make(*s).Value()
 	}
@@ -246,7 +245,7 @@ func (ix *Index) hydrate(list []Image) []Image {
 				return err
 			}
 			if rec.ID != "" {
-				list[i].Properties, list[i].Labels = rec.Properties, image.Labels(rec.Properties, rec.Desc)
+				list[i].describe(rec.file())
 			}
 		}
 		return nil

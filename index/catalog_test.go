@@ -15,7 +15,7 @@ import (
 	"sregfs/index/indextest"
 )
 
-func ref(t *testing.T, text string) image.Ref {
+func ref(t testing.TB, text string) image.Ref {
 	t.Helper()
 	r, err := image.Parse(text)
 	require.NoError(t, err)
@@ -31,7 +31,7 @@ func names(c index.Collection) []string {
 	return out
 }
 
-func collection(t *testing.T, ix *index.Index, space, path string) index.Collection {
+func collection(t testing.TB, ix *index.Index, space, path string) index.Collection {
 	t.Helper()
 	c, err := ix.Collection(space, path)
 	require.NoError(t, err)

@@ -80,7 +80,8 @@ func (img *Image) hasVersion(v string) bool {
 var errNoImage = errors.New("not an image of this registry")
 
 // imageOf reads a Drive file as an image of the registry in folder root. A file elsewhere counts if somebody else owns it:
-// it was shared with me. It returns errNoImage for everything else, trashed images included.
+// it was shared with me. It returns errNoImage for everything else, trashed images included. Labels and properties are
+// left to describe.
 func imageOf(f *drive.File, root string) (Image, error) {
 	if f.Trashed || !f.IsImage() {
 		return Image{}, errNoImage
@@ -105,9 +106,12 @@ func imageOf(f *drive.File, root string) (Image, error) {
 			img.Version = v
 		}
 	}
-	img.Properties = f.Properties
-	img.Labels = image.Labels(f.Properties, f.Description)
 	return img, nil
+}
+
+// describe gives img the labels and properties of its file.
+func (img *Image) describe(f *drive.File) {
+	img.Properties, img.Labels = f.Properties, image.Labels(f.Properties, f.Description)
 }
 
 // unknownOwner is the space of shared images whose owner Drive does not tell (files of a shared drive have none).

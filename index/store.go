@@ -157,7 +157,9 @@ func (ix *Index) adopt(txn *badger.Txn, f drive.File) (Image, error) {
 	if rec.ID == "" {
 		return Image{}, fmt.Errorf("%s (id %s): %w", f.Name, f.ID, errNoImage)
 	}
-	return imageOf(rec.file(), ix.remote.pinned().ID)
+	img, err := imageOf(rec.file(), ix.remote.pinned().ID)
+	img.describe(rec.file())
+	return img, err
 }
 
 // publish brings the catalogue in line with the records of these files, and tells the subscribers what changed. It may
