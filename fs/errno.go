@@ -62,7 +62,7 @@ var errnos = []struct {
 
 // quiet are the errnos that belong to ordinary work and are not worth a line in the log.
 var quiet = map[syscall.Errno]bool{
-	syscall.ENOENT: true, syscall.EEXIST: true, syscall.ENOTEMPTY: true, syscall.ENODATA: true, syscall.ENOTSUP: true, syscall.ESTALE: true,
+	syscall.ENOENT: true, syscall.EEXIST: true, syscall.ENOTEMPTY: true, syscall.ENOTSUP: true, syscall.ESTALE: true,
 }
 
 // kernelError is an error with the errno that the kernel gets for it.

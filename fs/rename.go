@@ -89,7 +89,10 @@ func (fsys *FS) moveDraft(ctx context.Context, d *index.Draft, to index.Place) e
 	if err := fsys.ensureLibrary(to); err != nil {
 		return err
 	}
-	if err := fsys.ix.MoveDraft(ctx, d, to); err != nil {
+	if err := fsys.ix.MoveDraft(ctx, d, to); errors.Is(err, index.ErrPartial) {
+		// Not the EINVAL of close(2): mv takes it for a directory moved into itself, and says so.
+		return &refusal{syscall.ENODATA, err.Error()}
+	} else if err != nil {
 		return err
 	}
 	if ref, _, ok := to.Ref(); ok && to.Tag != "" {
