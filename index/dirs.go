@@ -131,17 +131,13 @@ func (ix *Index) rmdir(p string) error {
 		return ErrReadOnly
 	}
 	collection, tag, isTag := splitDir(p)
+	if ix.hasDrafts(collection, tag, isTag) {
+		return ErrNotEmpty
+	}
 	ix.cat.order.Lock()
 	defer ix.cat.order.Unlock()
 	if err := ix.cat.mayRemove(collection, tag, isTag); err != nil {
 		return err
-	}
-	drafts := ix.Drafts(collection, "")
-	if isTag {
-		drafts = ix.Drafts(collection, tag.Image+":"+tag.Tag)
-	}
-	if len(drafts) > 0 {
-		return ErrNotEmpty
 	}
 	err := ix.writing(func(txn *badger.Txn) error { return txn.Delete(dirKey(dirPath(p))) })
 	if err != nil {
@@ -152,6 +148,18 @@ func (ix *Index) rmdir(p string) error {
 	ix.cat.mu.Unlock()
 	ix.event(Event{Collection: collection, Image: tag.Image, Tag: tag.Tag})
 	return nil
+}
+
+// hasDrafts tells whether a draft stands in the directory or below it.
+func (ix *Index) hasDrafts(collection string, tag image.Ref, isTag bool) bool {
+	path, name := strings.ToLower(collection), strings.ToLower(tag.Image+":"+tag.Tag)
+	for _, d := range ix.AllDrafts() {
+		p := d.Place().fold()
+		if isTag && p.Collection == path && p.Tag == name || !isTag && (p.Collection == path || strings.HasPrefix(p.Collection, path+"/")) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *catalog) mayRemove(collection string, tag image.Ref, isTag bool) error {

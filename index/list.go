@@ -102,6 +102,9 @@ func (ix *Index) confirm(ctx context.Context, ids []string) error {
 	if len(files)+len(gone) == 0 {
 		return nil
 	}
+	for i := range files { // this is what Drive holds, whatever was removed before
+		ix.remote.set(func(s *syncState) { delete(s.removed, files[i].ID) })
+	}
 	return ix.store(files, gone, news{})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -58,6 +59,7 @@ func weight(f *drive.File) int {
 
 func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
 	var touched []string
+	files = ix.credible(files)
 	err := ix.writing(func(txn *badger.Txn) error {
 		for i := range files {
 			changed, err := ix.record(txn, &files[i])
@@ -88,6 +90,19 @@ func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
 	ix.remote.set(n.apply)
 	ix.publish(touched...)
 	return nil
+}
+
+// credible leaves out files that were removed through us and that a lagging listing may still show; those are asked for.
+func (ix *Index) credible(files []drive.File) []drive.File {
+	out := make([]drive.File, 0, len(files))
+	for i := range files {
+		if f := &files[i]; f.Trashed || !ix.remote.doubted(f.ID) {
+			out = append(out, *f)
+		} else {
+			ix.recheck(f.ID)
+		}
+	}
+	return out
 }
 
 func (n news) write(txn *badger.Txn) error {
@@ -234,6 +249,11 @@ func (ix *Index) load() error {
 			return err
 		}
 	}
+	for _, t := range []*time.Time{&s.listed, &s.shared} {
+		if soon := time.Now().Add(settled - relist); !t.IsZero() && t.Before(soon) {
+			*t = soon
+		}
+	}
 	ix.remote.set(func(now *syncState) { *now = s })
 	if err := ix.loadFiles(s.pin.ID); err != nil {
 		return err
@@ -242,33 +262,44 @@ func (ix *Index) load() error {
 }
 
 func (ix *Index) loadFiles(root string) error {
-	var bad [][]byte
+	var damaged, foreign [][]byte
 	ix.cat.mu.Lock()
 	err := eachKey(ix.db, kFile, func(id, b []byte) error {
 		rec, err := decodeFile(b)
 		if err != nil || rec.ID != string(id) {
 			ix.log.Warnf("listing afresh: %v", corrupt("file", b, err))
-			bad = append(bad, fileKey(string(id)))
+			damaged = append(damaged, fileKey(string(id)))
 			return nil
 		}
 		if img, err := imageOf(rec.file(), root); err == nil {
 			ix.cat.put(rec.ID, img.compact(), false)
+		} else {
+			foreign = append(foreign, fileKey(string(id))) // of a folder that was the registry's until a crash
 		}
 		return nil
 	})
 	ix.cat.mu.Unlock()
-	if err != nil || len(bad) == 0 {
+	if err != nil || len(damaged)+len(foreign) == 0 {
 		return err
 	}
-	ix.remote.set(func(s *syncState) { s.token, s.shared = "", time.Time{} })
-	return ix.writing(func(txn *badger.Txn) error {
-		for _, key := range append(bad, metaKey(metaToken), metaKey(metaShared)) {
-			if err := txn.Delete(key); err != nil {
-				return err
+	if len(damaged) > 0 {
+		ix.remote.set(func(s *syncState) { s.token, s.shared = "", time.Time{} })
+		damaged = append(damaged, metaKey(metaToken), metaKey(metaShared))
+	}
+	for keys := range slices.Chunk(append(damaged, foreign...), 1000) {
+		err := ix.writing(func(txn *badger.Txn) error {
+			for _, key := range keys {
+				if err := txn.Delete(key); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func getTime(txn *badger.Txn, name string) (time.Time, error) {

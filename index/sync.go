@@ -12,6 +12,8 @@ import (
 // (the feed was seen to miss deletions and withdrawn shares) and after Drive refuses the token.
 const (
 	relist     = time.Hour
+	settled    = 10 * time.Minute // a warm start is ready without a listing; one that is overdue comes this much later
+	lag        = time.Hour        // how long listings were seen to show what is gone
 	maxBackoff = 30 * time.Second // between attempts while Drive cannot be reached: it may be back any moment
 )
 
@@ -34,6 +36,7 @@ type syncState struct {
 	err     error     // of the last attempt
 	others  []string  // ids of other folders of the registry's name
 	recheck map[string]bool
+	removed map[string]time.Time // files removed through us, while listings may still show them
 }
 
 func newRemote() *remote { return &remote{turn: make(chan struct{}, 1)} }
@@ -134,7 +137,7 @@ func (ix *Index) noteSync(err error) {
 		}
 	})
 	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
+	case err != nil && (before == nil || Sentence(before) != Sentence(err)):
 		ix.log.Warnf("not in step with Drive: %s", Sentence(err))
 	case err == nil && before != nil:
 		ix.log.Info("in step with Drive again")
@@ -202,4 +205,29 @@ func (ix *Index) recheck(file string) {
 			ix.log.Debugf("look at %s again: %v", file, err)
 		}
 	})
+}
+
+// forget notes that file was removed through us, so that a listing that lags does not bring it back.
+func (r *remote) forget(file string) {
+	now := time.Now()
+	r.set(func(s *syncState) {
+		if s.removed == nil {
+			s.removed = map[string]time.Time{}
+		}
+		for id, t := range s.removed {
+			if now.Sub(t) > lag {
+				delete(s.removed, id)
+			}
+		}
+		s.removed[file] = now
+	})
+}
+
+// doubted tells whether news that file exists must be confirmed by asking for it.
+func (r *remote) doubted(file string) (doubt bool) {
+	r.set(func(s *syncState) {
+		t, ok := s.removed[file]
+		doubt = ok && time.Since(t) < lag
+	})
+	return doubt
 }

@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	"fmt"
 	iofs "io/fs"
 	"testing"
 	"time"
@@ -153,6 +154,35 @@ func TestDriveComesBack(t *testing.T) {
 	indextest.Eventually(t, func() bool { return has(ix, f.ID) }, "it follows again")
 	require.Equal(t, index.Online, ix.Status().State)
 	require.Empty(t, ix.Status().Error)
+}
+
+func TestRemovedComesBackFromTheBin(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	ann := srv.User("")
+	f := indextest.Put(t, ann, "c/a:1", []byte("1"), nil)
+	ix := indextest.Open(t, srv, index.Options{Poll: -1})
+	require.NoError(t, ix.Remove(t.Context(), byName(t, ix, "c/a:1")))
+	indextest.Refresh(t, ix)
+	require.False(t, has(ix, f.ID))
+	require.NoError(t, ann.Patch(f.ID, func(f *drivetest.File) { f.Trashed = false }))
+	indextest.Refresh(t, ix)
+	indextest.Eventually(t, func() bool { return has(ix, f.ID) }, "somebody took it out of the bin")
+}
+
+// A large registry is shown before what others share is known, and that follows at once.
+func TestLargeRegistry(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "ben@uni.edu"}})
+	ann, ben := srv.User("ann@uni.edu"), srv.User("ben@uni.edu")
+	root := indextest.Root(t, ann)
+	for i := range 1100 {
+		indextest.PutRaw(t, ann, drivetest.File{Name: fmt.Sprintf("i%d.sif", i), Properties: map[string]string{"type": "container"}, Parents: []string{root}}, nil)
+	}
+	f := indextest.Put(t, ben, "c/i:t", []byte("his"), nil)
+	_, err := indextest.Client(t, srv, ben).Share(t.Context(), f.ID, drive.Invite{Email: ann.Email(), Role: "reader"})
+	require.NoError(t, err)
+	ix := indextest.Open(t, srv, index.Options{Poll: time.Hour})
+	require.Len(t, names(collection(t, ix, "", "library")), 1100)
+	indextest.Eventually(t, func() bool { return has(ix, f.ID) }, "shared")
 }
 
 // News that is older than what a reply to our own write said is no news.

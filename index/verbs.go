@@ -49,6 +49,7 @@ func (ix *Index) remove(ctx context.Context, img Image) error {
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
+	ix.remote.forget(img.File)
 	if err := ix.writing(func(txn *badger.Txn) error { return txn.Delete(fileKey(img.File)) }); err != nil {
 		return err
 	}
