@@ -66,22 +66,50 @@ func appendJSON(b []byte, value any, m mask) []byte {
 		}
 		return append(b, '}')
 	case *fileView:
-		b = append(b, '{')
-		first := true
-		for i := range fileFields {
-			field := &fileFields[i]
-			inner, ok := m.pick(field.name)
-			if !ok {
-				continue
+		return appendFile(b, v, selectFields(m))
+	case fileViews:
+		fields := selectFields(m)
+		b = append(b, '[')
+		for i, view := range v {
+			if i > 0 {
+				b = append(b, ',')
 			}
-			if x := field.get(v); x != nil && holds(x, inner) {
-				b = appendName(b, field.name, &first)
-				b = appendJSON(b, x, inner)
-			}
+			b = appendFile(b, view, fields)
 		}
-		return append(b, '}')
+		return append(b, ']')
 	}
 	panic(fmt.Sprintf("drivetest: no JSON form for %T", value)) // a mistake in a table of this package
+}
+
+// fileViews is a list of files, which share one selection of fields.
+type fileViews []*fileView
+
+// selected is a field of a file that a mask selects, and what inside it.
+type selected struct {
+	*fileField
+	inner mask
+}
+
+func selectFields(m mask) []selected {
+	var fields []selected
+	for i := range fileFields {
+		if inner, ok := m.pick(fileFields[i].name); ok {
+			fields = append(fields, selected{&fileFields[i], inner})
+		}
+	}
+	return fields
+}
+
+func appendFile(b []byte, v *fileView, fields []selected) []byte {
+	b = append(b, '{')
+	first := true
+	for _, field := range fields {
+		if x := field.get(v); x != nil && holds(x, field.inner) {
+			b = appendName(b, field.name, &first)
+			b = appendJSON(b, x, field.inner)
+		}
+	}
+	return append(b, '}')
 }
 
 // holds tells whether value can have inside what m selects: a/b selects nothing of an a that is a string.

@@ -40,28 +40,39 @@ func (a *api) filesList(c *call) error {
 
 	return a.store.view(func() error {
 		s := a.store
-		var found []*sorted
+		var found []sorted
 		if !elsewhere {
-			found = s.search(c.acc, where, by)
+			found = s.candidates(c.acc, where, by)
 		}
-		slices.SortFunc(found, by.compare)
+		slices.SortFunc(found, func(a, b sorted) int { return by.compare(&a, &b) })
 		if from != nil {
-			i, at := slices.BinarySearchFunc(found, from, by.compare)
+			i, at := slices.BinarySearchFunc(found, from, func(a sorted, b *sorted) int { return by.compare(&a, b) })
 			if at {
 				i++
 			}
 			found = found[i:]
 		}
-		reply := object{{"kind", "drive#fileList"}, {"incompleteSearch", false}}
-		if len(found) > size {
-			found = found[:size]
-			reply = append(object{{"nextPageToken", c.pageToken(found[size-1], s.now())}}, reply...)
+		next := ""
+		files := fileViews{}
+		matches := s.matcher(c.acc, where)
+		var last *sorted
+		for i := range found {
+			if !matches(found[i].f) {
+				continue
+			}
+			if len(files) == size {
+				next = c.pageToken(last, s.now())
+				break
+			}
+			last = &found[i]
+			files = append(files, c.view(s, last.f))
 		}
-		files := make(list, len(found))
-		for i, it := range found {
-			files[i] = c.view(s, it.f)
-		}
-		c.reply(append(reply, member{"files", files}))
+		c.reply(object{
+			{"nextPageToken", text(next)},
+			{"kind", "drive#fileList"},
+			{"incompleteSearch", false},
+			{"files", files},
+		})
 		return nil
 	})
 }
@@ -106,8 +117,23 @@ type sorted struct {
 	key []string // one for each key of the order
 }
 
-// search returns the files the account can list that match. The caller holds mu.
-func (s *store) search(acc *account, where predicate, by order) []*sorted {
+// candidates are the files a query may match, by its folder if it names one. The caller holds mu.
+func (s *store) candidates(acc *account, where predicate, by order) []sorted {
+	among := s.files
+	if where != nil {
+		if folder := required(where); folder != "" {
+			among = s.children[(&candidate{acc: acc}).folder(folder)]
+		}
+	}
+	found := make([]sorted, 0, len(among))
+	for _, f := range among {
+		found = append(found, sorted{f, f.Seq, by.key(s, acc, f)})
+	}
+	return found
+}
+
+// matcher returns a test for files that the account can list and where matches. The caller holds mu.
+func (s *store) matcher(acc *account, where predicate) func(*file) bool {
 	v := candidate{s: s, acc: acc}
 	if s.quirks.NameLag > 0 {
 		v.hidden = s.clock().Add(-s.quirks.NameLag)
@@ -116,31 +142,24 @@ func (s *store) search(acc *account, where predicate, by order) []*sorted {
 	if s.quirks.ListLag > 0 {
 		unlisted = s.clock().Add(-s.quirks.ListLag)
 	}
-	folder, parents := "", 0
+	parents := 0
 	if where != nil {
 		walk(where, func(t *term) {
 			if t.field == "parents" {
 				parents++
 			}
 		})
-		folder = required(where)
 	}
-	if parents > 1 && s.quirks.LoseMultiParent {
-		return nil
-	}
-	among := s.files
-	if folder != "" {
-		among = s.children[v.folder(folder)]
-	}
-	found := make([]*sorted, 0, len(among))
-	for _, f := range among {
+	return func(f *file) bool {
 		v.f = f
-		if f.Parent == "" || !unlisted.IsZero() && f.Born.After(unlisted) || where != nil && !where.match(&v) || !s.listed(acc.email, f) || !acc.sees(f) {
-			continue
+		switch {
+		case f.Parent == "" || parents > 1 && s.quirks.LoseMultiParent:
+			return false
+		case !unlisted.IsZero() && f.Born.After(unlisted):
+			return false
 		}
-		found = append(found, &sorted{f, f.Seq, by.key(s, acc, f)})
+		return (where == nil || where.match(&v)) && s.listed(acc.email, f)
 	}
-	return found
 }
 
 // required returns a folder every match of p is in, "" if p names none.

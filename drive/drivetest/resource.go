@@ -36,13 +36,6 @@ var (
 			"teamDrivePermissionDetails": names("teamDrivePermissionType", "role", "inherited", "inheritedFrom"),
 		})
 
-	capabilityNames = []string{
-		"canAcceptOwnership", "canAddChildren", "canAddMyDriveParent", "canChangeCopyRequiresWriterPermission",
-		"canChangeViewersCanCopyContent", "canComment", "canCopy", "canDelete", "canDownload", "canEdit",
-		"canListChildren", "canModifyContent", "canMoveItemWithinDrive", "canReadRevisions", "canRemoveChildren",
-		"canRemoveMyDriveParent", "canRename", "canShare", "canTrash", "canUntrash",
-	}
-
 	// neverSet are members the service has and this one never fills.
 	neverSet = map[string]schema{
 		"clientEncryptionDetails": {"*": nil}, "contentHints": {"thumbnail": names("image", "mimeType"), "indexableText": nil},
@@ -152,7 +145,7 @@ var fileFields = []fileField{
 	{"lastModifyingUser", "object", userSchema, func(v *fileView) any { return v.user(v.f.ModifiedBy) }},
 	{"shared", "boolean", nil, func(v *fileView) any { return len(v.s.permissions(v.f)) > 1 }},
 	{"ownedByMe", "boolean", nil, func(v *fileView) any { return v.f.Owner == v.acc.email }},
-	{"capabilities", "object", names(capabilityNames...), (*fileView).capabilities},
+	{"capabilities", "object", capabilitySchema, (*fileView).capabilities},
 	{"viewersCanCopyContent", "boolean", nil, func(v *fileView) any { return !v.f.WritersCopy }},
 	{"copyRequiresWriterPermission", "boolean", nil, func(v *fileView) any { return v.f.WritersCopy }},
 	{"writersCanShare", "boolean", nil, func(v *fileView) any { return !v.f.OwnersShare }},
@@ -228,37 +221,63 @@ func (v *fileView) user(email string) object { return v.s.userObject(email, v.ac
 
 // userObject is the resource User for an address; the caller holds mu.
 func (s *store) userObject(email string, acc *account) object {
-	name := displayName(email)
-	if p := s.people[email]; p != nil {
-		name = p.Name
+	p := s.people[email]
+	if p == nil {
+		p = &person{Name: displayName(email), PermissionID: granteeID(email)}
 	}
 	return object{
-		{"kind", "drive#user"}, {"displayName", name}, {"me", email == acc.email},
-		{"permissionId", granteeID(email)}, {"emailAddress", email},
+		{"kind", "drive#user"}, {"displayName", p.Name}, {"me", email == acc.email},
+		{"permissionId", p.PermissionID}, {"emailAddress", email},
 	}
 }
 
-// capabilities says what the account may do, in the order of capabilityNames.
-func (v *fileView) capabilities() any {
-	var (
-		f        = v.f
-		isRoot   = f.Parent == ""
-		edit     = v.role >= roleWriter
-		owner    = v.role == roleOwner && !isRoot
-		download = f.isBlob() && (edit || !f.WritersCopy)
-	)
-	can := map[string]bool{
-		"canAddChildren": f.isFolder() && edit, "canListChildren": f.isFolder(), "canRemoveChildren": f.isFolder() && edit,
-		"canChangeCopyRequiresWriterPermission": edit, "canChangeViewersCanCopyContent": edit,
-		"canComment": v.role >= roleCommenter, "canCopy": !f.isFolder() && (edit || !f.WritersCopy),
-		"canDelete": owner, "canTrash": owner, "canUntrash": owner, "canDownload": download,
-		"canEdit": edit, "canModifyContent": edit, "canRename": edit && !isRoot, "canMoveItemWithinDrive": edit && !isRoot,
-		"canReadRevisions": edit, "canRemoveMyDriveParent": edit && !isRoot,
-		"canShare": v.mayShare(),
+// rights is what an account may do with a file, in few words.
+type rights struct{ folder, top, comment, edit, owner, download, copy, share bool }
+
+// capabilities are the same in the service's many words.
+var capabilities = []struct {
+	name string
+	can  func(r *rights) bool
+}{
+	{"canAcceptOwnership", func(*rights) bool { return false }},
+	{"canAddChildren", func(r *rights) bool { return r.folder && r.edit }},
+	{"canAddMyDriveParent", func(*rights) bool { return false }},
+	{"canChangeCopyRequiresWriterPermission", func(r *rights) bool { return r.edit }},
+	{"canChangeViewersCanCopyContent", func(r *rights) bool { return r.edit }},
+	{"canComment", func(r *rights) bool { return r.comment }},
+	{"canCopy", func(r *rights) bool { return r.copy }},
+	{"canDelete", func(r *rights) bool { return r.owner && !r.top }},
+	{"canDownload", func(r *rights) bool { return r.download }},
+	{"canEdit", func(r *rights) bool { return r.edit }},
+	{"canListChildren", func(r *rights) bool { return r.folder }},
+	{"canModifyContent", func(r *rights) bool { return r.edit }},
+	{"canMoveItemWithinDrive", func(r *rights) bool { return r.edit && !r.top }},
+	{"canReadRevisions", func(r *rights) bool { return r.edit }},
+	{"canRemoveChildren", func(r *rights) bool { return r.folder && r.edit }},
+	{"canRemoveMyDriveParent", func(r *rights) bool { return r.edit && !r.top }},
+	{"canRename", func(r *rights) bool { return r.edit && !r.top }},
+	{"canShare", func(r *rights) bool { return r.share }},
+	{"canTrash", func(r *rights) bool { return r.owner && !r.top }},
+	{"canUntrash", func(r *rights) bool { return r.owner && !r.top }},
+}
+
+var capabilitySchema = func() schema {
+	s := schema{}
+	for _, c := range capabilities {
+		s[c.name] = nil
 	}
-	o := make(object, len(capabilityNames))
-	for i, name := range capabilityNames {
-		o[i] = member{name, can[name]}
+	return s
+}()
+
+func (v *fileView) capabilities() any {
+	edit := v.role >= roleWriter
+	r := rights{
+		folder: v.f.isFolder(), top: v.f.Parent == "", comment: v.role >= roleCommenter, edit: edit, owner: v.role == roleOwner,
+		download: v.f.isBlob() && (edit || !v.f.WritersCopy), copy: !v.f.isFolder() && (edit || !v.f.WritersCopy), share: v.mayShare(),
+	}
+	o := make(object, len(capabilities))
+	for i, c := range capabilities {
+		o[i] = member{c.name, c.can(&r)}
 	}
 	return o
 }

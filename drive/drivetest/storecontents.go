@@ -203,7 +203,7 @@ func (s *store) save(r io.Reader) (key string, d *digest, err error) {
 	d = newDigest()
 	p, err := s.contents.extend(key, 0)
 	if err == nil {
-		_, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(p, d)}, struct{ io.Reader }{r}, make([]byte, granule))
+		_, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(p, d)}, struct{ io.Reader }{r}, make([]byte, 64<<10))
 		if err == nil {
 			err = p.Sync()
 		}
