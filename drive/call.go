@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -102,7 +101,7 @@ func (r *retrier) again(ctx context.Context, err error) error {
 		return err
 	}
 	r.fails++
-	pause := r.c.times.answered
+	wait := r.c.times.answered
 	switch {
 	case e.Status == http.StatusUnauthorized && !r.refreshed:
 		r.refreshed = true // the wire has dropped the token: the next attempt brings a new one
@@ -115,10 +114,10 @@ func (r *retrier) again(ctx context.Context, err error) error {
 		r.c.pace.slow(e.RetryAfter)
 	}
 	if e.Status == 0 {
-		pause = r.c.times.cut
+		wait = r.c.times.cut
 	}
-	pause = min(pause<<min(r.fails-1, 10), r.c.times.longest)
-	pause = max(pause/2+rand.N(pause+1), e.RetryAfter)
+	wait = min(wait<<min(r.fails-1, 10), r.c.times.longest)
+	wait = max(wait/2+rand.N(wait+1), e.RetryAfter)
 
 	if r.since.IsZero() {
 		r.since = time.Now()
@@ -128,15 +127,11 @@ func (r *retrier) again(ctx context.Context, err error) error {
 		return fmt.Errorf("%w (gave up after %d attempts in %s)", err, r.fails, time.Since(r.since).Round(time.Millisecond))
 	}
 	r.c.count.retries.Add(1)
-	r.c.log.WithError(err).Debugf("drive: again in %s", min(pause, left))
-	t := time.NewTimer(min(pause, left))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return r.explain(ctx, ctx.Err())
+	r.c.log.WithError(err).Debugf("drive: again in %s", min(wait, left))
+	if err := pause(ctx, min(wait, left)); err != nil {
+		return r.explain(ctx, err)
 	}
+	return nil
 }
 
 // explain makes err ours: an *Error that names the call, or ctx's own error. What http puts around it, the
@@ -162,7 +157,7 @@ func (r *retrier) explain(ctx context.Context, err error) error {
 // kindOfFault gives the sentinel of a request that was not answered, or not in full.
 func kindOfFault(err error) error {
 	for _, kind := range Errors() {
-		if errors.Is(err, kind) && kind != iofs.ErrNotExist && kind != iofs.ErrPermission && kind != iofs.ErrExist {
+		if errors.Is(err, kind) && !ofFiles(kind) { // a connection may be forbidden, too
 			return kind
 		}
 	}

@@ -16,16 +16,16 @@ var (
 	ErrNoCredentials = errors.New("no OAuth client file")                         // none named, or none at that path
 	ErrCredentials   = errors.New("the OAuth client file is not usable")          // broken, or of an unknown kind
 	ErrSignIn        = errors.New("not signed in to Google Drive")                // no grant, or one that ended
-	ErrOffline       = errors.New("Google Drive cannot be reached")               // no route, no name, refused, cut
-	ErrTimeout       = errors.New("Google Drive did not answer in time")          // silence, or only server errors
-	ErrRateLimit     = errors.New("Google Drive asks for fewer requests")         // passing, retried before it is returned
+	ErrOffline       = errors.New("cannot reach Google Drive")                    // no route, no name, refused, cut
+	ErrTimeout       = errors.New("no answer from Google Drive in time")          // silence, or only server errors
+	ErrRateLimit     = errors.New("too many requests for Google Drive")           // passing, retried before it is returned
 	ErrQuota         = errors.New("a Google Drive quota is used up")              // of download, upload or sharing: for hours
-	ErrFull          = errors.New("Google Drive has no room")                     // storage, or number of items
-	ErrAbusive       = errors.New("Google Drive holds the file for malware")      // content is withheld
-	ErrInvalid       = errors.New("Google Drive refused the request")             // malformed: repeating it cannot help
-	ErrToken         = errors.New("Google Drive refused the page token")          // list from the start
+	ErrFull          = errors.New("no room left on Google Drive")                 // storage, or number of items
+	ErrAbusive       = errors.New("content withheld by Google Drive as malware")  // content is withheld
+	ErrInvalid       = errors.New("request refused by Google Drive")              // malformed: repeating it cannot help
+	ErrToken         = errors.New("page token refused by Google Drive")           // list from the start
 	ErrSession       = errors.New("the upload session is gone")                   // begin another, with the same id
-	ErrProtocol      = errors.New("Google Drive answered against its protocol")   // e.g. 200 where 206 was due
+	ErrProtocol      = errors.New("answer against the protocol of Google Drive")  // e.g. 200 where 206 was due
 	ErrTruncated     = errors.New("the answer ended early")                       // a body shorter than announced
 	ErrChanged       = errors.New("the file's content was replaced on the Drive") // not the revision asked for
 )

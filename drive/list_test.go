@@ -82,7 +82,8 @@ func TestImagesOfManyPages(t *testing.T) {
 	t.Run("the caller may stop", func(t *testing.T) {
 		w.srv.ClearFaults()
 		w.srv.ResetRequests()
-		for range w.Images(t.Context(), registry) {
+		for _, err := range w.Images(t.Context(), registry) {
+			require.NoError(t, err)
 			break
 		}
 		require.Equal(t, 1, w.requests("files.list"))

@@ -65,7 +65,8 @@ func (a *Auth) Login(ctx context.Context, l Login) error {
 		if redirect.Port() == "0" {
 			redirect.Host = listener.Addr().String()
 		}
-		defer s.serve(listener, redirect.Path)()
+		stop := s.serve(listener, redirect.Path) //nolint:contextcheck // stop shows the last page also after a cancel
+		defer stop()
 	}
 	conf.RedirectURL = redirect.String()
 	consent := conf.AuthCodeURL(s.state, oauth2.AccessTypeOffline, oauth2.SetAuthURLParam("prompt", "consent"), oauth2.S256ChallengeOption(s.verifier))
@@ -146,7 +147,7 @@ func (s *signIn) serve(l net.Listener, at string) (stop func()) {
 	}()
 	return func() {
 		close(over)
-		ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // the last page, also after a cancel
+		ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // the last page is shown also after a cancel
 		defer cancel()
 		_ = server.Shutdown(ctx) // lets the last page reach the browser
 		_ = server.Close()

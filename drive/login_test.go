@@ -211,7 +211,7 @@ func TestLoginOfAWebClient(t *testing.T) {
 		require.NoError(t, err)
 		return auth
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := l.Addr().String()
 	require.NoError(t, l.Close())

@@ -9,39 +9,55 @@ import (
 )
 
 const (
-	fullRate  = 325_000 / 60. // quota units a second, an account's share
-	fullBurst = 250_000       // most of a minute's: the quota is counted by the minute
-	slowBurst = 1_000         // while held back: a few calls, none of which may cost more
-	leastRate = fullRate / 16
+	docRate   = 325_000 / 60. // quota units a second: an account's share, by the documentation
+	leastRate = docRate / 16
+	mostRate  = docRate * 16    // beyond this the limit is lifted
+	burst     = 1_000           // units that may go at once while held back; no call costs more
 	calm      = 2 * time.Second // between two steps down, and between two steps up
 )
 
-// pace holds the whole client to the rate Drive allows: from the documented one, each rate-limit answer
-// halves it, and quiet time raises it again.
+// pace holds the whole client to the rate Drive allows. What that is depends on the age and the owner of
+// the OAuth client (older ones have other quotas than documented), so it is found out: there is no limit
+// until Drive refuses a call for its rate; then half of the documented rate, halved by each further refusal
+// and raised by each quiet moment, until it means nothing any more.
 type pace struct {
 	limit *rate.Limiter
+	turn  chan struct{} // held while waiting for limit: whoever leaves gives back his share only if nobody reserved behind him
 
 	mu    sync.Mutex // guards what follows
 	step  time.Time  // when the rate was last changed
 	until time.Time  // Drive asked for silence until then
 }
 
-func newPace() *pace { return &pace{limit: rate.NewLimiter(fullRate, fullBurst)} }
+func newPace() *pace {
+	return &pace{limit: rate.NewLimiter(rate.Inf, burst), turn: make(chan struct{}, 1)}
+}
 
 // wait takes units out of the quota, waiting until there are as many.
 func (p *pace) wait(ctx context.Context, units int) error {
-	if d := time.Until(p.silence()); d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := pause(ctx, time.Until(p.silence())); err != nil {
+		return err
+	}
+	if p.limit.Limit() == rate.Inf {
+		return nil
+	}
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	r := p.limit.ReserveN(time.Now(), units)
-	d := r.Delay()
-	if d == 0 {
+	err := pause(ctx, r.Delay())
+	if err != nil {
+		r.Cancel()
+	}
+	return err
+}
+
+// pause waits for d, or for the end of ctx, whose error it returns then.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
 		return nil
 	}
 	t := time.NewTimer(d)
@@ -50,7 +66,6 @@ func (p *pace) wait(ctx context.Context, units int) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		r.Cancel()
 		return ctx.Err()
 	}
 }
@@ -73,8 +88,7 @@ func (p *pace) slow(retryAfter time.Duration) {
 		return
 	}
 	p.step = now
-	p.limit.SetBurstAt(now, slowBurst)
-	p.limit.SetLimitAt(now, max(p.limit.Limit()/2, leastRate))
+	p.limit.SetLimitAt(now, max(min(p.limit.Limit(), docRate)/2, leastRate))
 }
 
 // well notes that a call succeeded.
@@ -82,22 +96,22 @@ func (p *pace) well() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.limit.Burst() == fullBurst || now.Sub(p.step) < calm {
+	if p.limit.Limit() == rate.Inf || now.Sub(p.step) < calm {
 		return
 	}
 	p.step = now
-	faster := min(p.limit.Limit()*5/4, fullRate)
-	p.limit.SetLimitAt(now, faster)
-	if faster == fullRate {
-		p.limit.SetBurstAt(now, fullBurst)
+	faster := p.limit.Limit() * 1.1
+	if faster > mostRate {
+		faster = rate.Inf
 	}
+	p.limit.SetLimitAt(now, faster)
 }
 
 // throttled says until when calls are held back, at least; zero if they are not.
 func (p *pace) throttled() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.limit.Burst() == fullBurst {
+	if p.limit.Limit() >= docRate {
 		return time.Time{}
 	}
 	return later(p.until, p.step.Add(calm))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"sregfs/drive"
 	"sregfs/drive/drivetest"
@@ -90,7 +91,7 @@ func TestErrorsOfDrive(t *testing.T) {
 				require.Equal(t, "files.get", e.Op)
 				require.Equal(t, f.ID, e.File)
 				for _, other := range drive.Errors() {
-					require.Equal(t, other == c.want, errors.Is(err, other), other)
+					require.Equal(t, errors.Is(c.want, other), errors.Is(err, other), other)
 				}
 			})
 		}
@@ -125,7 +126,7 @@ func TestFaultsThatLast(t *testing.T) {
 		})
 	}
 	t.Run("nobody there", func(t *testing.T) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		address := l.Addr().String()
 		require.NoError(t, l.Close())
@@ -189,4 +190,21 @@ func TestEveryErrorHasASentence(t *testing.T) {
 		require.NotEqual(t, err.Error(), drive.Sentence(err), "%v", kind)
 	}
 	require.Equal(t, "something else", drive.Sentence(errors.New("something else")))
+}
+
+// A server that keeps to its quota, and many readers who want more: all get what they want, in time. (The
+// server's clock runs fast, so that its minute is a second.)
+func TestReadersBeyondTheQuota(t *testing.T) {
+	begin := time.Now()
+	w := start(t, drivetest.Options{
+		Limits: drivetest.Limits{UnitsPerMinute: 2000}, // ten reads
+		Now:    func() time.Time { return begin.Add(60 * time.Since(begin)) },
+	})
+	f := w.put("x", noise(1000))
+	var g errgroup.Group
+	for range 40 {
+		g.Go(func() error { return w.ReadRange(t.Context(), contentOf(f), make([]byte, 1000), 0) })
+	}
+	require.NoError(t, g.Wait())
+	require.Positive(t, w.Stats().Retries)
 }

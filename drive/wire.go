@@ -146,8 +146,8 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case err != nil && b.last:
 		b.dog.timer.Reset(b.dog.times.reply)
-	case err != nil && err != io.EOF:
-		err = b.dog.explain(b.ctx, err)
+	case err != nil:
+		err = b.dog.explain(b.ctx, err) // the end of the body is not one the watchdog made
 	case n > 0:
 		b.dog.moved()
 	}
