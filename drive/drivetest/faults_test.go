@@ -178,6 +178,17 @@ func TestFaultsAfterTheFact(t *testing.T) {
 	require.Len(t, names(), 2, "it was not carried out")
 }
 
+func TestErrorReachesAClientThatStillSends(t *testing.T) {
+	s := drivetest.NewServer(t, drivetest.Options{})
+	s.Fault(drivetest.On("POST", "/upload/*").Status(503, "backendError"))
+	content := strings.Repeat("x", 32<<20)
+	for range 5 {
+		r := do(t, s.User(""), "POST", s.URL()+"/upload/drive/v3/files?uploadType=media", content)
+		require.Equal(t, 503, r.status)
+	}
+	require.EqualValues(t, len(content), s.Requests()[0].In)
+}
+
 func TestFaultCutsRequest(t *testing.T) {
 	s := drivetest.NewServer(t, drivetest.Options{})
 	ann := s.User("")

@@ -23,6 +23,9 @@ const (
 	paceLag   = 50 * time.Millisecond // what a transfer that fell behind, by a late timer or a slow peer, may catch up
 )
 
+// maxUnread bounds what is read of a body nobody wanted; a client that sends more may find itself cut off.
+const maxUnread = 256 << 20
+
 // pacer hands out the time slots of one line of a fixed bandwidth.
 type pacer struct {
 	mu     sync.Mutex // guards what follows
@@ -133,6 +136,11 @@ func (s *shaper) wrap(next http.Handler) http.Handler {
 			r.Body = &pacedBody{ReadCloser: r.Body, s: s, ctx: r.Context, conn: &conn.up}
 		}
 		next.ServeHTTP(&pacedWriter{ResponseWriter: w, s: s, ctx: r.Context, conn: &conn.down}, r)
+		if r.Body != nil && r.Header.Get("Expect") == "" {
+			// An error may come before the body has been read. Closing now would reset the connection
+			// under a client that still sends, and it might never see the error.
+			_, _ = io.CopyN(io.Discard, r.Body, maxUnread)
+		}
 	})
 }
 
