@@ -158,7 +158,7 @@ func (s *store) matcher(acc *account, where predicate) func(*file) bool {
 		case !unlisted.IsZero() && f.Born.After(unlisted):
 			return false
 		}
-		return (where == nil || where.match(&v)) && s.listed(acc.email, f)
+		return (where == nil || where.match(&v)) && s.listed(acc.email, f) && acc.sees(f)
 	}
 }
 
