@@ -33,6 +33,8 @@ type blockFile struct {
 	complete atomic.Bool   // have is full
 	lastUse  atomic.Int64  // unix nanoseconds
 
+	stream atomic.Pointer[Reader] // the last one that read in sequence
+
 	persist sync.Mutex // held by whoever changes the record or the file as a whole; across disk I/O, never by readers
 
 	mu       sync.Mutex

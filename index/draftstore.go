@@ -373,6 +373,8 @@ func (ix *Index) AllDrafts() []*Draft {
 // is content, the draft is pushed: it must be whole (ErrPartial, and it stays where it was), and an error of the push is
 // returned with the draft at its new place, its bytes kept.
 func (ix *Index) MoveDraft(ctx context.Context, d *Draft, to Place) error {
+	d.Acquire()
+	defer d.Release()
 	if err := ix.drafts.move(ctx, d, to); err != nil {
 		return fmt.Errorf("move %s to %s: %w", d.Place(), to, err)
 	}

@@ -198,6 +198,9 @@ func (bf *blockFile) fly(ctx context.Context, f *flight) {
 		<-bf.s.ahead
 	}
 	close(f.done)
+	if r := bf.stream.Load(); r != nil && f.err == nil {
+		r.more()
+	}
 	if f.data == nil {
 		bf.s.bufs.Put(&buf)
 	}

@@ -287,7 +287,8 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 			return err
 		}
 		s.log.WithError(err).Debug("no copy on Drive: the content is sent")
-		return d.save(func(r *draftRecord) { r.Source, r.File = "", "" })
+		s.ix.recheck(d.rec.Source)
+		return d.save(func(r *draftRecord) { r.Source = "" })
 	}
 	session, err := s.ix.drive.BeginUpload(ctx, file)
 	if errors.Is(err, iofs.ErrExist) {

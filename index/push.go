@@ -155,6 +155,8 @@ func (ix *Index) RetryPush(id uint64) error {
 }
 
 func (d *Draft) retry() error {
+	d.Acquire()
+	defer d.Release()
 	if err := d.ready(d.s.ix.base, false); err != nil {
 		return err
 	}

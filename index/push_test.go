@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"sregfs/drive"
 	"sregfs/drive/drivetest"
@@ -642,4 +644,66 @@ func shortClient(t *testing.T, srv *drivetest.Server) *drive.Client {
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
+}
+
+func TestACrashInEachStateIsContinued(t *testing.T) {
+	content := imagetest.SIF(t, 2*block)
+	for _, state := range []index.State{index.StateSealed, index.StateSending, index.StateUploaded, index.StateCommitted} {
+		t.Run(string(state), func(t *testing.T) {
+			srv := drivetest.NewServer(t, drivetest.Options{})
+			dir := t.TempDir()
+			ix := indextest.Open(t, srv, index.Options{Dir: dir})
+			d := write(t, ix, at("c", "i:t.sif"), content)
+			require.NoError(t, index.StepTo(t.Context(), d, state))
+			require.NoError(t, ix.Close())
+
+			again := indextest.Open(t, srv, index.Options{Dir: dir})
+			require.NoError(t, again.WaitPushes(t.Context()))
+			require.Len(t, onDrive(srv), 1)
+			img, err := again.Lookup("", image.Ref{Collection: "c", Image: "i", Tag: "t"})
+			require.NoError(t, err)
+			srv.ResetRequests()
+			require.True(t, bytes.Equal(content, readAll(t, open(t, again, img), block)))
+			ranges, _ := fetched(srv, img.File)
+			require.Empty(t, ranges, "the draft became the cache's copy")
+			require.Empty(t, again.AllDrafts())
+			require.Empty(t, draftFiles(t, dir))
+		})
+	}
+}
+
+func TestAFullDiskIsSaid(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small disk needs root")
+	}
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	dir := t.TempDir()
+	drafts := filepath.Join(dir, "drafts")
+	require.NoError(t, os.Mkdir(drafts, 0o700))
+	if err := unix.Mount("tmpfs", drafts, "tmpfs", 0, "size=3m"); err != nil {
+		t.Skip("mounting a small disk:", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(drafts, unix.MNT_DETACH)) })
+	ix := indextest.Open(t, srv, index.Options{Dir: dir})
+	content := imagetest.SIF(t, 2*block)
+	d := write(t, ix, at("c", "i:t.sif"), content)
+	_, err := d.WriteAt(t.Context(), imagetest.Zeros(2*block), 2*block)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, d.Truncate(t.Context(), 2*block))
+	img := push(t, d)
+	require.Zero(t, ix.Cached(img), "another disk: the file can't become the cache's")
+	require.Empty(t, draftFiles(t, dir))
+	require.True(t, bytes.Equal(content, readAll(t, open(t, ix, img), block)), "Drive has it")
+}
+
+func TestASourceThatIsGoneIsSent(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	ix := indextest.Open(t, srv, index.Options{Poll: -1})
+	content := imagetest.SIF(t, block)
+	first := push(t, write(t, ix, at("c", "i:t.sif"), content))
+	require.NoError(t, srv.User("").Delete(first.File))
+	img := push(t, write(t, ix, at("c", "i:u.sif"), content))
+	require.Len(t, onDrive(srv), 1)
+	require.Equal(t, img.File, onDrive(srv)[0].ID)
+	require.Equal(t, 2, countOp(srv, "upload.begin"))
 }

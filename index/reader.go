@@ -51,6 +51,7 @@ func (r *Reader) Close() error {
 	if r.closed.Swap(true) {
 		return nil
 	}
+	r.bf.stream.CompareAndSwap(r, nil)
 	r.bf.s.mu.Lock()
 	r.bf.readers--
 	r.bf.s.mu.Unlock()
@@ -132,7 +133,7 @@ func (bf *blockFile) cold(ctx context.Context, p []byte, off int64) (n int, err 
 // a jump is thrown away. It then grows with what was read, and ends at the first jump.
 const (
 	sequential = 4 << 20
-	farthest   = 64 << 20
+	farthest   = 128 << 20
 )
 
 // slack is how far from the expected place a read still counts as in sequence: the kernel sends its read-ahead in
@@ -142,23 +143,34 @@ const slack = 1 << 20
 // advance notes a read, and asks for what will be read next if reads are in sequence.
 func (r *Reader) advance(off, n int64) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if off < r.next-slack || off > r.next+slack {
 		r.run, r.asked = 0, 0
 		r.next = off + n
-		return
-	}
-	if off+n > r.next {
+	} else if off+n > r.next {
 		r.run += off + n - r.next
 		r.next = off + n
 	}
-	if r.run < sequential {
+	ahead := r.run >= sequential
+	r.mu.Unlock()
+	if ahead {
+		r.bf.stream.Store(r)
+		r.more()
+	}
+}
+
+// more asks for what comes next, as far as tokens go. It is called for each read in sequence, and by each flight that
+// ends: waiting for the reader to get there would let connections idle, all at the same time.
+func (r *Reader) more() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.run < sequential || r.closed.Load() {
 		return
 	}
-	first := max(r.asked, (r.next+blockSize-1)/blockSize)
-	last := min((r.next+min(2*r.run, farthest))/blockSize, r.bf.have.n) - 1
 	const width = maxSpan / blockSize
-	if last-first+1 < width && last != r.bf.have.n-1 || last < first {
+	end := r.bf.have.n - 1
+	first := max(r.asked, (r.next+blockSize-1)/blockSize)
+	last := min((r.next+min(2*r.run, farthest))/blockSize-1, end)
+	if last < first || last-first+1 < width && last != end {
 		return // wait until a whole request is worth it
 	}
 	r.asked = r.bf.readAhead(first, last, width)

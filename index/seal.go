@@ -103,14 +103,14 @@ func (d *Draft) whole(at Place) error {
 	if d.file == nil {
 		return fmt.Errorf("%s: %w", at, ErrBusy)
 	}
-	err := image.Whole(d.file, d.Size())
-	if errors.Is(err, image.ErrUnsupported) {
+	switch err := image.Whole(d.file, d.Size()); {
+	case err == nil, errors.Is(err, image.ErrUnsupported):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, image.ErrTruncated), errors.Is(err, image.ErrEmpty), errors.Is(err, image.ErrCorrupt):
 		return &PartialError{Place: at, Err: err}
+	default:
+		return err
 	}
-	return nil
 }
 
 // ref is what the sealed draft publishes as.

@@ -1,0 +1,77 @@
+package index_test
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sregfs/drive/drivetest"
+	"sregfs/index"
+	"sregfs/index/image/imagetest"
+	"sregfs/index/indextest"
+)
+
+// BenchmarkWarmRead is what each read of the kernel costs when the blocks are there: no allocation is the promise.
+func BenchmarkWarmRead(b *testing.B) {
+	srv := drivetest.NewServer(b, drivetest.Options{})
+	id := put(b, srv, "c/i:t", imagetest.Zeros(16*block+5))
+	ix := indextest.Open(b, srv, index.Options{})
+	img := byID(b, ix, id)
+	require.NoError(b, ix.Prefetch(b.Context(), img))
+	r := open(b, ix, img)
+	p := make([]byte, 128<<10)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	off := int64(0)
+	for b.Loop() {
+		if _, err := r.ReadAt(b.Context(), p, off); err != nil {
+			b.Fatal(err)
+		}
+		off = (off + int64(len(p))) % (16 * block)
+	}
+}
+
+// BenchmarkColdSequential reads an image that is not cached from its beginning to its end, over a line of 40 MB/s per
+// connection and 125 MB/s in all, 200 ms away.
+func BenchmarkColdSequential(b *testing.B) {
+	const size = 1000 << 20
+	srv := drivetest.NewServer(b, drivetest.Options{Dir: b.TempDir()})
+	f, err := srv.User("").Put(drivetest.File{
+		Name: "c/i:t.sif", MimeType: "application/octet-stream", Parents: []string{indextest.Root(b, srv.User(""))},
+		Properties: map[string]string{"type": "container", "collection": "c", "image": "i", "tag": "t"},
+	}, io.LimitReader(zeros{}, size))
+	require.NoError(b, err)
+	ix := indextest.Open(b, srv, index.Options{})
+	img := byID(b, ix, f.ID)
+	srv.SetShape(drivetest.Shape{Latency: 200 * time.Millisecond, PerConnection: 40e6, Total: 125e6})
+	p := make([]byte, 128<<10)
+	b.SetBytes(size)
+	for b.Loop() {
+		r, err := ix.OpenImage(img)
+		require.NoError(b, err)
+		for off := int64(0); ; {
+			n, err := r.ReadAt(b.Context(), p, off)
+			off += int64(n)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StopTimer()
+		require.NoError(b, r.Close())
+		indextest.Eventually(b, func() bool { return ix.Evict(img) == nil && ix.Cached(img) == 0 }, "evicted")
+		b.StartTimer()
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
