@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sregfs/drive/drivetest"
+	"sregfs/index"
 )
 
 // The test binary is also the program: started with this variable it is
@@ -135,8 +136,18 @@ func (p person) mount(args ...string) string {
 				p.w.t.Errorf("unmount %s: %v: %s", dir, err, out)
 			}
 		}
+		p.w.released(p.email)
 	})
 	return dir
+}
+
+// released waits until no process has the person's state directory: it must
+// not be deleted under a mount that is still closing.
+func (w *world) released(email string) {
+	require.Eventually(w.t, func() bool {
+		_, held := index.Holder(w.path("state", email))
+		return !held
+	}, time.Minute, 10*time.Millisecond, "a mount of %s has not ended", email)
 }
 
 // file writes a file into the person's directory.
