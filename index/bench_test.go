@@ -63,6 +63,7 @@ func BenchmarkRegistry(b *testing.B) {
 	registry(b, srv, benchImages)
 	dir, c := b.TempDir(), indextest.Client(b, srv, srv.User(""))
 	open := func(b *testing.B, o index.Options) *index.Index {
+		b.Helper()
 		o.Drive, o.Poll = c, time.Hour
 		ix, err := index.Open(context.WithoutCancel(b.Context()), o)
 		require.NoError(b, err)

@@ -120,7 +120,7 @@ func TestCatalogue(t *testing.T) {
 	t.Run("resolve is exact", func(t *testing.T) {
 		for text, want := range map[string]string{
 			first.ID: first.ID, "vsoch/hello-world": second.ID, first.MD5: first.ID, first.SHA256: first.ID, upper(deep.MD5): deep.ID,
-			"vsoch/hello-world:latest@" + first.MD5: first.ID, " lab/team/tool:1.0.sif ": deep.ID,
+			"vsoch/hello-world:latest@" + first.MD5: first.ID, "lab/team/tool:1.0.sif": deep.ID,
 		} {
 			img, err := ix.Resolve(text)
 			require.NoError(t, err, text)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"slices"
 	"strings"
 
 	"sregfs/drive"
@@ -128,14 +129,6 @@ func fromDrive(err error) bool {
 	if errors.As(err, &e) {
 		return true
 	}
-	for _, kind := range drive.Errors() {
-		switch kind {
-		case iofs.ErrNotExist, iofs.ErrExist, iofs.ErrPermission, ErrInvalid: // said here too, with the particulars
-			continue
-		}
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
+	here := []error{iofs.ErrNotExist, iofs.ErrExist, iofs.ErrPermission, ErrInvalid} // said here too, with the particulars
+	return slices.ContainsFunc(drive.Errors(), func(kind error) bool { return errors.Is(err, kind) && !slices.Contains(here, kind) })
 }

@@ -141,7 +141,7 @@ func (ix *Index) open(ctx context.Context) (err error) {
 		return err
 	}
 	if ix.drive == nil { // every call answers ErrSignIn
-		if ix.drive, err = drive.New(drive.Options{Log: ix.log}); err != nil {
+		if ix.drive, err = drive.New(drive.Options{Log: ix.log}); err != nil { //nolint:contextcheck // a client lives as long as the index
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ func (ix *Index) open(ctx context.Context) (err error) {
 	if ix.blocks, err = openBlocks(ix); err != nil {
 		return err
 	}
-	if ix.drafts, err = openDrafts(ix); err != nil {
+	if ix.drafts, err = openDrafts(ix); err != nil { //nolint:contextcheck // pushes live as long as the index, see goes
 		return err
 	}
 	if ix.o.Drive != nil && ix.o.Poll > 0 {

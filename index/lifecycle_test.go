@@ -44,7 +44,7 @@ func TestStateHasOneOwner(t *testing.T) {
 	dir := t.TempDir()
 	_, held := index.Holder(dir)
 	require.False(t, held)
-	child := exec.Command(os.Args[0])
+	child := exec.CommandContext(t.Context(), os.Args[0])
 	child.Env = append(os.Environ(), holdDir+"="+dir)
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)

@@ -22,30 +22,26 @@ func byName(t *testing.T, ix *index.Index, name string) index.Image {
 }
 
 func TestRemove(t *testing.T) {
-	for how, check := range map[index.Removal]func(t *testing.T, f drivetest.File, ok bool, err error){
-		index.RemoveTrash: func(t *testing.T, f drivetest.File, ok bool, err error) {
-			require.NoError(t, err)
-			require.True(t, ok && f.Trashed)
-		},
-		index.RemoveDelete: func(t *testing.T, f drivetest.File, ok bool, err error) {
-			require.NoError(t, err)
-			require.False(t, ok)
-		},
-		index.RemoveDeny: func(t *testing.T, f drivetest.File, ok bool, err error) {
-			require.ErrorIs(t, err, index.ErrReadOnly)
-			require.True(t, ok && !f.Trashed)
-		},
+	for _, tt := range []struct {
+		how              index.Removal
+		err              error
+		inDrive, trashed bool
+	}{
+		{index.RemoveTrash, nil, true, true},
+		{index.RemoveDelete, nil, false, false},
+		{index.RemoveDeny, index.ErrReadOnly, true, false},
 	} {
-		t.Run(string(how), func(t *testing.T) {
+		t.Run(string(tt.how), func(t *testing.T) {
 			srv := drivetest.NewServer(t, drivetest.Options{})
 			f := indextest.Put(t, srv.User(""), "c/i:t", []byte("1"), nil)
-			ix := indextest.Open(t, srv, index.Options{Remove: how})
-			err := ix.Remove(t.Context(), byName(t, ix, "c/i:t"))
+			ix := indextest.Open(t, srv, index.Options{Remove: tt.how})
+			require.ErrorIs(t, ix.Remove(t.Context(), byName(t, ix, "c/i:t")), tt.err)
 			now, ok := srv.User("").File(f.ID)
-			check(t, now, ok, err)
-			require.Equal(t, how == index.RemoveDeny, has(ix, f.ID))
+			require.Equal(t, tt.inDrive, ok)
+			require.Equal(t, tt.trashed, now.Trashed)
+			require.Equal(t, tt.err != nil, has(ix, f.ID))
 			indextest.Refresh(t, ix)
-			require.Equal(t, how == index.RemoveDeny, has(ix, f.ID))
+			require.Equal(t, tt.err != nil, has(ix, f.ID))
 		})
 	}
 	t.Run("twice is once", func(t *testing.T) {
