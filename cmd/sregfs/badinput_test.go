@@ -83,7 +83,7 @@ func TestBadMountPoints(t *testing.T) {
 	oneLine(t, other.sregfs("mount", full), exitConflict, full, "not empty")
 	oneLine(t, other.sregfs("mount", inside), exitError, "state directory")
 	oneLine(t, other.sregfs("mount", mnt), exitConflict, mnt)
-	oneLine(t, other.sregfs("mount", file), exitConflict, file, "directory")
+	oneLine(t, other.sregfs("mount", file), exitError, file, "directory")
 	empty := w.path("empty")
 	require.NoError(t, os.Mkdir(empty, 0o755))
 	oneLine(t, ann.sregfs("mount", empty), exitInUse, mnt)
