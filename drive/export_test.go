@@ -10,9 +10,6 @@ func (c *Client) Hurry() {
 	c.times.answered, c.times.cut, c.times.longest = 2*time.Millisecond, time.Millisecond, 10*time.Millisecond
 }
 
-// Idle sets how long a body may stand still.
-func (c *Client) Idle(d time.Duration) { c.times.idle = d }
-
 // ForgetHashes is a new process that never saw any content.
 func (c *Client) ForgetHashes() { c.hashes.seen = nil }
 

@@ -3,6 +3,9 @@ package drive_test
 import (
 	"fmt"
 	iofs "io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"testing"
 	"time"
 
@@ -88,6 +91,31 @@ func TestImagesOfManyPages(t *testing.T) {
 		}
 		require.Equal(t, 1, w.requests("files.list"))
 	})
+}
+
+// A folder in a shared drive is listed there: the default corpus holds only what the account opened.
+func TestImagesOfASharedDrive(t *testing.T) {
+	w := start(t, drivetest.Options{})
+	asked := make(chan url.Values, 1)
+	shared := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/drive/v3/files/folder" {
+			_, _ = rw.Write([]byte(`{"driveId":"0ADrive"}`))
+			return
+		}
+		asked <- r.URL.Query()
+		_, _ = rw.Write([]byte(`{"files":[{"id":"1","name":"an image"}]}`))
+	}))
+	t.Cleanup(shared.Close)
+	c, err := drive.New(drive.Options{URL: shared.URL, Auth: w.auth})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	require.Equal(t, []string{"an image"}, images(t, c.Images(t.Context(), "folder")))
+	q := <-asked
+	require.Equal(t, "drive", q.Get("corpora"))
+	require.Equal(t, "0ADrive", q.Get("driveId"))
+	require.Equal(t, "true", q.Get("supportsAllDrives"))
+	require.Equal(t, "true", q.Get("includeItemsFromAllDrives"))
 }
 
 func TestFolder(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,6 +183,25 @@ func TestReadRangeFromAStrangeServer(t *testing.T) {
 			require.ErrorIs(t, err, drive.ErrProtocol)
 		})
 	}
+}
+
+func TestReadRangeFollowsARedirectWithoutTheToken(t *testing.T) {
+	w := start(t, drivetest.Options{})
+	there := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("the token went to another host")
+		}
+		http.ServeContent(rw, r, "", time.Time{}, strings.NewReader("0123456789"))
+	}))
+	t.Cleanup(there.Close)
+	here := httptest.NewServer(http.RedirectHandler(there.URL+"/content", http.StatusFound))
+	t.Cleanup(here.Close)
+	c, err := drive.New(drive.Options{URL: here.URL, Auth: w.auth})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	p := make([]byte, 4)
+	require.NoError(t, c.ReadRange(t.Context(), drive.Content{ID: "x", Size: 10}, p, 3))
+	require.Equal(t, "3456", string(p))
 }
 
 func TestReadRangeGivesUpOnSilence(t *testing.T) {

@@ -159,6 +159,32 @@ func TestUploadGoesOnInAnotherProcess(t *testing.T) {
 	require.Less(t, sent, int64(25<<20), "and is not sent again")
 }
 
+func TestUploadGivesUpOnSilence(t *testing.T) {
+	w := start(t, drivetest.Options{})
+	content := noise(1 << 20)
+	t.Run("of a reply, and goes on", func(t *testing.T) {
+		_, session := w.begin(int64(len(content)))
+		c := w.client(drive.Options{Auth: w.auth, Timeout: 2 * time.Second})
+		w.srv.Fault(drivetest.On("PUT", "/upload/*").Stall().Nth(2))
+		f, err := c.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+		require.NoError(t, err)
+		w.holds(f, content)
+		require.NoError(t, w.user.Delete(f.ID))
+	})
+	t.Run("in the middle of a body, and can go on later", func(t *testing.T) {
+		_, session := w.begin(int64(len(content)))
+		c := w.client(drive.Options{Auth: w.auth, Timeout: 300 * time.Millisecond})
+		w.srv.ClearFaults()
+		w.srv.SetShape(drivetest.Shape{PerConnection: 1}) // a byte a second
+		_, err := c.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+		require.ErrorIs(t, err, drive.ErrTimeout)
+		w.srv.SetShape(drivetest.Shape{})
+		f, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+		require.NoError(t, err)
+		w.holds(f, content)
+	})
+}
+
 func TestUploadErrors(t *testing.T) {
 	put := func() *drivetest.Rule { return drivetest.On("PUT", "/upload/*") }
 	content := noise(1 << 20)
