@@ -7,9 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"net/url"
 	"strings"
-	"time"
 )
 
 // uploadNew answers what is sent to /upload without a session: the content itself in one request
@@ -99,31 +97,6 @@ func plainType(header string) string {
 	return header
 }
 
-// session is a resumable upload from its opening until a week later. What is in the upper part is stored
-// and does not change but for Done and Gone; how many bytes have come, the content itself says.
-type session struct {
-	ID       string
-	Email    string
-	Client   string
-	File     string // to update; "" = create
-	Reserved string // id of the file to be
-	Body     map[string]json.RawMessage
-	Thumb    *thumbnail `json:",omitempty"`
-	Query    url.Values
-	MimeType string
-	Total    int64 // bytes announced at opening; -1 = not
-	Created  time.Time
-	Content  string
-	Done     string `json:",omitempty"` // id of the finished file
-	Gone     int    `json:",omitempty"` // status that answers a session cancelled or failed
-
-	st *store
-	live
-}
-
-// sessionLife is how long a session can be used.
-const sessionLife = 7 * 24 * time.Hour
-
 // uploadBegin opens a session. Errors of metadata, permission and quota show here already.
 func (a *api) uploadBegin(c *call, id string) error {
 	total := int64(-1)
@@ -175,42 +148,4 @@ func (a *api) uploadBegin(c *call, id string) error {
 	c.done = true
 	c.w.WriteHeader(http.StatusOK)
 	return nil
-}
-
-// sessionURL is the address of a session: a credential by itself.
-func sessionURL(r *http.Request, id string) string {
-	return rootURL(r) + r.URL.EscapedPath() + "?uploadType=resumable&upload_id=" + url.QueryEscape(id)
-}
-
-// putSession stores a session, new or changed.
-func (s *store) putSession(ses *session) error {
-	return s.update(func(tx *tx) error {
-		if s.sessions[ses.ID] == nil {
-			s.holdSession(ses, 1)
-		}
-		s.sessions[ses.ID] = ses
-		tx.row("session/"+ses.ID, ses)
-		return nil
-	})
-}
-
-// holdSession counts the contents of a session as used, n 1, or no more, n -1. The caller holds mu.
-func (s *store) holdSession(ses *session, n int) {
-	for _, key := range ses.contentKeys() {
-		if s.refs[key] += n; s.refs[key] <= 0 {
-			delete(s.refs, key)
-		}
-	}
-}
-
-// contentKeys are the contents a session keeps until it ends.
-func (ses *session) contentKeys() []string {
-	var keys []string
-	if ses.Content != "" {
-		keys = append(keys, ses.Content)
-	}
-	if ses.Thumb != nil {
-		keys = append(keys, ses.Thumb.Content)
-	}
-	return keys
 }

@@ -8,15 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 )
-
-// live is the part of a session that lasts as long as the process.
-type live struct {
-	mu     sync.Mutex // guards what follows, and Done and Gone of the session
-	turn   int        // of the request that may append; an older one that still trickles may not
-	digest *digest    // of the bytes persisted; nil: not counted yet in this process
-}
 
 // contentRange is a parsed Content-Range header of an upload.
 type contentRange struct {
@@ -100,72 +92,6 @@ func (a *api) uploadSession(c *call) error {
 	return a.uploadChunk(c, ses, r, false)
 }
 
-// session finds the session a request names, if it is alive.
-func (a *api) session(c *call) (*session, error) {
-	s := a.store
-	s.mu.RLock()
-	ses := s.sessions[c.r.URL.Query().Get("upload_id")]
-	s.mu.RUnlock()
-	if ses == nil || s.clock().Sub(ses.Created) > sessionLife {
-		return nil, &apiError{Status: http.StatusNotFound, Reason: "notFound", Message: "Upload session not found or expired."}
-	}
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if ses.Gone != 0 {
-		return nil, goneError(ses.Gone)
-	}
-	return ses, nil
-}
-
-// goneError is the answer to a session that ended without a file.
-func goneError(status int) error {
-	if status == http.StatusGone {
-		return &apiError{Status: status, Reason: "backendError", Message: "The upload session has been terminated."}
-	}
-	return &apiError{Status: status, Reason: "uploadCancelled", Message: "Client Closed Request"}
-}
-
-// end takes a session out of use: all later requests get status.
-func (a *api) end(ses *session, status int) error {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	ses.turn++
-	ses.Gone = status
-	return a.store.update(func(tx *tx) error {
-		tx.release(ses)
-		return nil
-	})
-}
-
-// release stages how a session ended, and lets go of what it held. The caller holds ses.mu.
-func (t *tx) release(ses *session) {
-	t.s.holdSession(ses, -1)
-	t.held = append(t.held, ses.contentKeys()...)
-	ended := &session{
-		ID: ses.ID, Email: ses.Email, Client: ses.Client, Query: ses.Query, Total: ses.Total, Created: ses.Created,
-		Done: ses.Done, Gone: ses.Gone, st: ses.st,
-	}
-	t.s.sessions[ses.ID] = ended
-	t.row("session/"+ses.ID, ended)
-}
-
-// uploadCancel forgets the content. 499 is what the upload servers answer, then and later.
-func (a *api) uploadCancel(ses *session) error {
-	ses.mu.Lock()
-	done := ses.Done != ""
-	ses.mu.Unlock()
-	if done {
-		return goneError(statusCancelled)
-	}
-	if err := a.end(ses, statusCancelled); err != nil {
-		return err
-	}
-	return goneError(statusCancelled)
-}
-
-// statusCancelled is the status of a cancelled session.
-const statusCancelled = 499
-
 // uploadQuery answers bytes */N and bytes */*. Naming the total when all of it has come is how some
 // clients end an upload whose size they did not know before.
 func (a *api) uploadQuery(c *call, ses *session, r contentRange) error {
@@ -185,46 +111,6 @@ func (a *api) uploadQuery(c *call, ses *session, r contentRange) error {
 		return a.uploadFinish(c, ses)
 	}
 	return a.uploadMore(c, ses, size)
-}
-
-// take returns how many bytes the session has, or the id of the file it became. To append, the request
-// must own it: an older one that still trickles loses it then. The first time after a restart the bytes
-// are read again for their digests.
-func (ses *session) take(own bool) (done string, size int64, err error) {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	if ses.Done != "" {
-		return ses.Done, 0, nil
-	}
-	if own {
-		ses.turn++
-	}
-	if ses.digest == nil {
-		if ses.digest, err = ses.recount(); err != nil {
-			return "", 0, errStore(err)
-		}
-	}
-	return "", ses.digest.size, nil
-}
-
-// recount reads what is on disk down to the last whole granule; more than that was never acknowledged.
-func (ses *session) recount() (*digest, error) {
-	size, err := ses.st.contents.size(ses.Content)
-	if err != nil {
-		return nil, err
-	}
-	size -= size % granule
-	d := newDigest()
-	if size == 0 {
-		return d, nil
-	}
-	r, err := ses.st.contents.open(ses.Content)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	_, err = io.CopyBuffer(d, io.LimitReader(r, size), make([]byte, granule))
-	return d, err
 }
 
 // uploadChunk takes the bytes of one request. whole means it has no Content-Range: all content, from 0.
@@ -408,61 +294,4 @@ func (a *api) uploadMore(c *call, ses *session, size int64) error {
 	c.done = true
 	c.w.WriteHeader(status)
 	return nil
-}
-
-// moveSession gives the session a new name; the old one is unknown from now on.
-func (a *api) moveSession(ses *session) (string, error) {
-	err := a.store.update(func(tx *tx) error {
-		delete(tx.s.sessions, ses.ID)
-		tx.row("session/"+ses.ID, nil)
-		ses.ID = randomToken(60)
-		tx.s.sessions[ses.ID] = ses
-		tx.row("session/"+ses.ID, ses)
-		return nil
-	})
-	return ses.ID, err
-}
-
-// uploadFinish makes the file, and ends the session in the same transaction. If that fails the session is
-// dead: what was wrong will be wrong again.
-func (a *api) uploadFinish(c *call, ses *session) error {
-	id, err := a.finish(c, ses)
-	if err != nil {
-		return errors.Join(err, a.end(ses, http.StatusGone))
-	}
-	return a.replyFile(c, id)
-}
-
-func (a *api) finish(c *call, ses *session) (id string, err error) {
-	ses.mu.Lock()
-	defer ses.mu.Unlock()
-	switch {
-	case ses.Done != "":
-		return ses.Done, nil
-	case ses.Gone != 0:
-		return "", goneError(http.StatusGone)
-	case ses.digest == nil:
-		return "", errOvertaken
-	}
-	ses.turn++ // whoever still sends is too late
-	e := &edit{
-		acc: c.acc, query: ses.Query, body: ses.Body, thumb: ses.Thumb,
-		content: &newContent{key: ses.Content, digest: ses.digest, mimeType: ses.MimeType},
-	}
-	err = a.store.update(func(tx *tx) error {
-		var f *file
-		var err error
-		if ses.File == "" {
-			f, err = tx.create(e)
-		} else {
-			f, err = tx.update(ses.File, e)
-		}
-		if err != nil {
-			return err
-		}
-		ses.Done = f.ID
-		tx.release(ses)
-		return nil
-	})
-	return ses.Done, err
 }
