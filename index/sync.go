@@ -92,8 +92,8 @@ func (ix *Index) first(ctx context.Context) error {
 // follow keeps the catalogue true until ctx ends.
 func (ix *Index) follow(ctx context.Context) {
 	var wait time.Duration // the first poll of a warm start is at once
-	if s := ix.remote.get(); !s.synced.IsZero() && !s.shared.IsZero() {
-		wait = ix.o.Poll // a cold one has just listed everything
+	if !ix.remote.get().synced.IsZero() {
+		wait = ix.o.Poll // a cold one has just listed
 	}
 	t := time.NewTimer(wait)
 	defer t.Stop()
@@ -169,7 +169,7 @@ func (ix *Index) sync(ctx context.Context) error {
 			return err
 		}
 		if s.token == "" && n > bigRegistry && ix.o.Poll > 0 {
-			return nil // shown at once; what is shared with me follows right after
+			return nil // shown at once; what is shared with me follows with the first poll
 		}
 	}
 	if time.Since(s.shared) > relist {
