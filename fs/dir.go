@@ -19,7 +19,7 @@ import (
 type dirNode struct {
 	common
 	space string
-	path  string // collection as the tree spells it, in lower case
+	path  string // collection as stored, in lower case
 }
 
 var _ = map[dirNode]struct{}{} // comparable
@@ -102,11 +102,8 @@ func (n dirNode) find(name string) (entry, error) {
 	case isImage:
 		return n.fs.imageEntry(n.space, collectionOf(n.path), name, ref, ext)
 	}
-	sub := n.fs.collection(n.space, join(n.path, name))
-	if _, err := sub.list(); err == nil {
-		return entry{node: sub, dir: true}, nil
-	} else if !errors.Is(err, iofs.ErrNotExist) {
-		return entry{}, err
+	if e, err := n.findCollection(name); !errors.Is(err, iofs.ErrNotExist) {
+		return e, err
 	}
 	if mine(n.space) {
 		if d, ok := n.fs.ix.Draft(index.Place{Collection: n.path, Name: name}); ok {
@@ -114,6 +111,19 @@ func (n dirNode) find(name string) (entry, error) {
 		}
 	}
 	return entry{}, notFound
+}
+
+// findCollection finds a nested collection under the name the tree spells it with.
+func (n dirNode) findCollection(name string) (entry, error) {
+	stored, err := image.DecodeName(name)
+	if err != nil || strings.Contains(stored, "/") {
+		return entry{}, notFound
+	}
+	sub := n.fs.collection(n.space, join(n.path, stored))
+	if _, err := sub.list(); err != nil {
+		return entry{}, err
+	}
+	return entry{node: sub, dir: true}, nil
 }
 
 // findTagDir finds the directory of a tag's versions. It is there while it holds something, or if it was made by mkdir.
@@ -137,8 +147,7 @@ func (n dirNode) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
 	drafts := n.drafts()
 	l := newListing(n.inode(), len(col.Collections)+2*len(col.Tags)+len(drafts))
 	for _, name := range col.Collections {
-		name = image.EncodeName(name)
-		l.add(name, fuse.DT_Dir, n.fs.collection(n.space, join(n.path, name)).inode())
+		l.add(image.EncodeName(name), fuse.DT_Dir, n.fs.collection(n.space, join(n.path, name)).inode())
 	}
 	if n.top() && len(n.fs.ix.Owners()) > 0 {
 		l.add(sharedName, fuse.DT_Dir, sharedNode{n.common}.inode())

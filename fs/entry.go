@@ -68,7 +68,7 @@ func (fsys *FS) imageEntry(space, collection, name string, ref image.Ref, ext st
 	}
 	e := entry{node: fsys.image(img, place), img: &img, tag: ref.Version == ""}
 	// Only the name that a listing shows is invalidated, and only in lower case: the rest is asked for every time.
-	if e.tag && collection == strings.ToLower(collection) && name == strings.ToLower(img.TagFile(img.Ext)) {
+	if e.tag && name == strings.ToLower(img.TagFile(img.Ext)) {
 		e.valid = longValid
 	}
 	return e, nil
@@ -76,7 +76,7 @@ func (fsys *FS) imageEntry(space, collection, name string, ref image.Ref, ext st
 
 // tagPlace is where a draft for the tag of ref stands, in the form all spellings of the name share.
 func tagPlace(collection string, ref image.Ref, ext string) index.Place {
-	return index.Place{Collection: strings.ToLower(collection), Name: strings.ToLower(ref.TagFile(ext))}
+	return index.Place{Collection: foldPath(collection), Name: strings.ToLower(ref.TagFile(ext))}
 }
 
 // draftEntry is asked for every time: a draft becomes an image when it is pushed.
@@ -91,17 +91,21 @@ func (fsys *FS) image(img index.Image, place index.Place) imageNode {
 	}
 }
 
-// collection makes the node of a collection's directory. path is as in the tree; the case does not matter.
+// collection makes the node of a collection's directory. path is as stored on Drive, not as the tree spells it; the case
+// does not matter.
 func (fsys *FS) collection(space, path string) dirNode {
-	return dirNode{common{fsys}, space, strings.ToLower(path)}
+	return dirNode{common{fsys}, space, foldPath(path)}
 }
 
-// tagDir makes the node of a tag's directory. name is "image:tag".
+// foldPath is the form in which collections of any case are equal.
+func foldPath(path string) string { return image.Ref{Collection: path}.Fold().Collection }
+
+// tagDir makes the node of a tag's directory. name is "image:tag" as the tree spells it.
 func (fsys *FS) tagDir(space, collection, name string) tagDirNode {
-	return tagDirNode{common{fsys}, space, strings.ToLower(collection), strings.ToLower(name)}
+	return tagDirNode{common{fsys}, space, foldPath(collection), strings.ToLower(name)}
 }
 
-// join appends a name to a path in the tree.
+// join appends a name to a path.
 func join(path, name string) string {
 	if path == "" {
 		return name

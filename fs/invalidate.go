@@ -78,13 +78,13 @@ func (fsys *FS) edges(e index.Event) []edge {
 		return nil
 	}
 	ref := image.Ref{Collection: e.Collection, Image: e.Image, Tag: e.Tag, Version: e.Version}
-	dir := fsys.collection(e.Space, ref.Dir())
+	dir := fsys.collection(e.Space, e.Collection)
 	var all []edge
 	for _, ext := range []string{".sif", ".simg", ".img", ".sqsh"} { // whichever the newest had before
 		all = append(all, edge{dir, strings.ToLower(ref.TagFile(ext))})
 	}
 	if e.Version != "" {
-		all = append(all, edge{fsys.tagDir(e.Space, ref.Dir(), ref.TagDir()), strings.ToLower(ref.VersionFile(e.Ext))})
+		all = append(all, edge{fsys.tagDir(e.Space, e.Collection, ref.TagDir()), strings.ToLower(ref.VersionFile(e.Ext))})
 	}
 	return all
 }

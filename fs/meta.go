@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"os"
-	"strings"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
@@ -20,7 +19,7 @@ var metaFiles = map[string]func(image.Meta) (string, error){
 	"help":        func(m image.Meta) (string, error) { return m.Help, nil },
 }
 
-// metaDir is .sregfs/meta, or a collection in it. path is as in the tree, in lower case.
+// metaDir is .sregfs/meta, or a collection in it. path is as stored, in lower case.
 type metaDir struct {
 	common
 	path string
@@ -59,8 +58,7 @@ func (n metaDir) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
 	}
 	l := newListing(inodeOf(kindControl, "meta", n.path), len(col.Collections)+len(col.Tags))
 	for _, name := range col.Collections {
-		name = image.EncodeName(name)
-		l.add(name, fuse.DT_Dir, inodeOf(kindControl, "meta", strings.ToLower(join(n.path, name))))
+		l.add(image.EncodeName(name), fuse.DT_Dir, inodeOf(kindControl, "meta", foldPath(join(n.path, name))))
 	}
 	for _, t := range col.Tags {
 		if t.Versions > 0 {

@@ -15,16 +15,18 @@ import (
 	"sregfs/index/indextest"
 )
 
-// randomRead reads the file argv[1] in pieces of 4 KiB in random order, argv[3] of them or all, and compares each with
-// argv[2].
+// randomRead compares pairs of files, in pieces of 4 KiB in random order.
 const randomRead = `
 import os, random, sys
-a, b = os.open(sys.argv[1], os.O_RDONLY), os.open(sys.argv[2], os.O_RDONLY)
-size = os.fstat(a).st_size
-assert size == os.fstat(b).st_size, size
-at = list(range(0, size, 4096))
+files = sys.argv[1:]
+pairs = [(os.open(a, os.O_RDONLY), os.open(b, os.O_RDONLY)) for a, b in zip(files[::2], files[1::2])]
+at = []
+for a, b in pairs:
+    size = os.fstat(a).st_size
+    assert size == os.fstat(b).st_size, size
+    at += [(a, b, off) for off in range(0, size, 4096)]
 random.shuffle(at)
-for off in at[:int(sys.argv[3]) if len(sys.argv) > 3 else None]:
+for a, b, off in at:
     assert os.pread(a, 4096, off) == os.pread(b, 4096, off), off
 `
 
@@ -52,26 +54,24 @@ func TestRead(t *testing.T) {
 	}
 	m := fstest.Mount(t, srv, fstest.Options{})
 	other := local(t, "other", sif(t, 3<<20, 99))
+	var pairs []string
+	for name, content := range contents {
+		pairs = append(pairs, "c/"+name+":1.sif", local(t, name, content))
+	}
 	for _, during := range []string{"before", "during", "after"} {
-		for name, content := range contents {
-			t.Run(during+"/"+name, func(t *testing.T) {
-				want := local(t, name, content)
-				stop := func() {}
-				if during == "during" {
-					done := make(chan struct{})
-					go func() {
-						defer close(done)
-						_, _ = m.Try("for i in 1 2 3; do cp " + other + " c/other" + name + ":$i.sif; done")
-					}()
-					stop = func() { <-done }
-				}
+		t.Run(during, func(t *testing.T) {
+			push := ":"
+			if during == "during" {
+				push = "for i in 1 2 3 4 5 6 7 8; do cp " + other + " c/other:$i.sif && rm c/other:$i.sif || exit 1; done"
+			}
+			m.Sh(dropCaches + "(" + push + ") & pids=$!; for i in $(seq 16); do python3 " + random + " " + strings.Join(pairs, " ") +
+				" & pids=\"$pids $!\"; done; for p in $pids; do wait $p || exit 1; done")
+			for name, content := range contents {
 				file := "c/" + name + ":1.sif"
-				require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum "+file))[0])
-				m.Sh("python3 " + mapped + " " + file + " " + want)
-				m.Sh(dropCaches + fmt.Sprintf("pids=; for i in $(seq 16); do python3 %s %s %s & pids=\"$pids $!\"; done; for p in $pids; do wait $p || exit 1; done", random, file, want))
-				stop()
-			})
-		}
+				require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum " + file))[0])
+				m.Sh(dropCaches + "python3 " + mapped + " " + file + " " + local(t, name, content))
+			}
+		})
 	}
 }
 
@@ -109,7 +109,7 @@ func TestNothingIsFetchedToList(t *testing.T) {
 func TestReadFault(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 3<<20, 1)
-	file := indextest.Put(t, srv.User(""), "c/x:1", content, nil)
+	indextest.Put(t, srv.User(""), "c/x:1", content, nil)
 	m := fstest.Mount(t, srv, fstest.Options{})
 	srv.Fault(drivetest.On("GET", "/drive/v3/files/*").Query("alt", "media").Status(503, "backendError").Times(2))
 	require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0])
@@ -122,7 +122,6 @@ func TestReadFault(t *testing.T) {
 	require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0], "what is cached is read")
 	srv.ClearFaults()
 	m.Sh("cat c/y:1.sif > /dev/null")
-	_ = file
 }
 
 // TestInterruptedRead: a reader that is killed ends at once though Drive stalls.
@@ -143,7 +142,7 @@ func TestOpenFileOutlivesItsName(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	content := sif(t, 4<<20, 1)
-	for i, how := range []struct{ name, command string }{
+	for _, how := range []struct{ name, command string }{
 		{"rm", "rm c/x:1.sif"}, {"mv", "mv c/x:1.sif c/y:2.sif"}, {"rm -r", "rm -r c"},
 	} {
 		t.Run(how.name, func(t *testing.T) {
@@ -151,7 +150,6 @@ func TestOpenFileOutlivesItsName(t *testing.T) {
 			m := fstest.Mount(t, srv, fstest.Options{})
 			got := m.Sh("exec 5< c/x:1.sif; head -c 10 <&5 > /dev/null; " + how.command + "; stat -Lc %s /proc/self/fd/5; cat /proc/self/fd/5 | sha256sum; test ! -e c/x:1.sif")
 			require.Equal(t, fmt.Sprintf("%d\n%s  -", len(content), sha(content)), got)
-			_ = i
 			m.Try("rm -rf c")
 		})
 	}

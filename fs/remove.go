@@ -114,12 +114,12 @@ func (fsys *FS) leaveTraces(img index.Image, byTag bool, pid uint32) {
 	if v, err := fsys.ix.Versions("", newestOf(img)); !errors.Is(err, iofs.ErrNotExist) && len(v) > 0 {
 		return
 	}
-	dirs := []dirNode{fsys.collection("", img.Dir())}
+	dirs := []dirNode{fsys.collection("", img.Collection)}
 	if img.Collection == library {
 		dirs = append(dirs, fsys.collection("", ""))
 	}
 	for _, dir := range dirs {
-		tag := fsys.tagDir("", img.Dir(), img.TagDir())
+		tag := fsys.tagDir("", img.Collection, img.TagDir())
 		fsys.traces.leave(dir, img.TagDir(), pid, tag)
 		if !byTag {
 			fsys.traces.leave(dir, img.TagFile(img.Ext), pid, fsys.image(img, index.Place{}))

@@ -197,7 +197,7 @@ func (fsys *FS) moveTag(ctx context.Context, n tagDirNode, ref image.Ref) error 
 		return err
 	}
 	if len(v) == 0 {
-		if err := fsys.ix.Mkdir(join(ref.Dir(), ref.TagDir())); err != nil && !errors.Is(err, iofs.ErrExist) {
+		if err := fsys.ix.Mkdir(join(ref.Collection, ref.TagDir())); err != nil && !errors.Is(err, iofs.ErrExist) {
 			return err
 		}
 	}
@@ -205,7 +205,7 @@ func (fsys *FS) moveTag(ctx context.Context, n tagDirNode, ref image.Ref) error 
 		return err
 	}
 	for _, d := range n.drafts() {
-		if err := fsys.ix.MoveDraft(ctx, d, index.Place{Collection: ref.Dir(), Tag: ref.TagDir(), Name: d.Place().Name}); err != nil {
+		if err := fsys.ix.MoveDraft(ctx, d, index.Place{Collection: ref.Collection, Tag: ref.TagDir(), Name: d.Place().Name}); err != nil {
 			return err
 		}
 	}
@@ -233,7 +233,6 @@ func (fsys *FS) moveCollection(ctx context.Context, from, to string) error {
 		}
 	}
 	for _, name := range col.Collections {
-		name = strings.ToLower(image.EncodeName(name))
 		if err := fsys.moveCollection(ctx, join(from, name), join(to, name)); err != nil {
 			return err
 		}

@@ -18,8 +18,8 @@ import (
 type tagDirNode struct {
 	common
 	space      string
-	collection string // as the tree spells it, in lower case
-	name       string // "image:tag", likewise
+	collection string // as stored, in lower case
+	name       string // "image:tag" as the tree spells it, in lower case
 }
 
 var _ = map[tagDirNode]struct{}{} // comparable

@@ -58,7 +58,7 @@ func (t *traces) pushedAs(place index.Place) (file string, ok bool) {
 
 // fold is the form in which places of any case are equal.
 func fold(p index.Place) index.Place {
-	return index.Place{Collection: strings.ToLower(p.Collection), Tag: strings.ToLower(p.Tag), Name: p.Name}
+	return index.Place{Collection: foldPath(p.Collection), Tag: strings.ToLower(p.Tag), Name: p.Name}
 }
 
 // leave lets process pid find node under name in dir though it is gone.

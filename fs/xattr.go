@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sregfs/index"
-	"sregfs/index/image"
 )
 
 // Extended attributes. All names begin with prefix; foreign names are answered first and without a look at anything,
@@ -203,7 +202,7 @@ func (fsys *FS) images(space, path string) ([]index.Image, error) {
 		all = append(all, v...)
 	}
 	for _, name := range col.Collections {
-		sub, err := fsys.images(space, join(path, image.EncodeName(name)))
+		sub, err := fsys.images(space, join(path, name))
 		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 			return all, err
 		}

@@ -44,6 +44,7 @@ type M struct {
 	stdin io.Closer
 	wait  chan error // has the process's end
 
+	came   bool // it was mounted once
 	killed bool // the dead mount is expected
 }
 
@@ -106,6 +107,7 @@ func (m *M) start() error {
 		m.cmd = nil
 		return err
 	}
+	m.came = true
 	return nil
 }
 
@@ -219,7 +221,7 @@ func (m *M) cleanup() {
 	mounts, merr := fs.Mounts()
 	left := false
 	for _, mt := range mounts {
-		if mt.Dir == m.c.Dir {
+		if m.came && mt.Dir == m.c.Dir {
 			left = true
 			_ = fs.Unmount(mt.Dir, true)
 		}
