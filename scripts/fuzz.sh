@@ -17,14 +17,14 @@ fuzz() {
 	! grep -q 'Failing input written\|panic:' "$log" && grep -q '^ *context deadline exceeded$' "$log"
 }
 
-while read -r pkg target; do
-	found=$((found + 1))
-	echo "=== $target ($pkg)"
-	fuzz "$pkg" "$target" || failed+=("$target ($pkg)")
-done < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r pkg; do
-	# `go test -list` prints the targets, then a line that begins with ok.
-	go test -list '^Fuzz' "$pkg" | sed -n "s|^\(Fuzz[^ ]*\)\$|$pkg \1|p"
-done)
+for pkg in $(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do
+	names=$(go test -list '^Fuzz' "$pkg") # the targets, then a line that begins with ok
+	for target in $(grep '^Fuzz' <<<"$names" || true); do
+		found=$((found + 1))
+		echo "=== $target ($pkg)"
+		fuzz "$pkg" "$target" || failed+=("$target ($pkg)")
+	done
+done
 echo "$found fuzz targets, ${#failed[@]} failed"
 [ "$found" -gt 0 ] || { echo "no fuzz target was found: is everything compiling?" >&2; exit 1; }
 [ ${#failed[@]} -eq 0 ] || { printf 'failed: %s\n' "${failed[@]}" >&2; exit 1; }
