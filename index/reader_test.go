@@ -391,3 +391,55 @@ func TestOfflineCachedImagesAreRead(t *testing.T) {
 	require.True(t, bytes.Equal(content, readAll(t, r, 128<<10)))
 	require.NoError(t, r.Close())
 }
+
+func TestReadersWhileBlocksGo(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	contents := map[string][]byte{}
+	var ids []string
+	for i := range 3 {
+		content := imagetest.Bytes(uint64(20+i), 8*block+int64(i)*1000)
+		id := put(t, srv, fmt.Sprintf("c/i:%d", i), content)
+		contents[id] = content
+		ids = append(ids, id)
+	}
+	ix := indextest.Open(t, srv, index.Options{CacheSize: 10 * block, CacheMinFree: 1})
+	var wg sync.WaitGroup
+	for i := range 6 {
+		img := byID(t, ix, ids[i%3])
+		content := contents[img.File]
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(3, uint64(i)))
+			p := make([]byte, 200<<10)
+			for range 8 {
+				r, err := ix.OpenImage(img)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range 10 {
+					off := random.Int64N(img.Size - int64(len(p)))
+					if n, err := r.ReadAt(t.Context(), p, off); err != nil || !bytes.Equal(p[:n], content[off:off+int64(n)]) {
+						t.Errorf("at %d: %d bytes, %v", off, n, err)
+					}
+				}
+				if err := r.Close(); err != nil {
+					t.Error(err)
+				}
+				if random.IntN(4) == 0 {
+					if err := ix.ClearCache(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.LessOrEqual(t, ix.CacheStats().Used, int64(10*block))
+	indextest.Eventually(t, func() bool {
+		var sum int64
+		for _, id := range ids {
+			sum += ix.Cached(byID(t, ix, id))
+		}
+		return sum == ix.CacheStats().Used
+	}, "the account is right when all is quiet")
+}
