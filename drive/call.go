@@ -84,10 +84,14 @@ func (r *retrier) attempt(ctx context.Context, do func(ctx context.Context) erro
 	return r.explain(ctx, err)
 }
 
-// excuse takes d off the time counted against the call: it went into moving bytes.
-func (r *retrier) excuse(d time.Duration) {
+// excuse takes the d of an attempt off the time counted against the call, as it went into moving bytes; but
+// not the silence at its end, if that is what err is.
+func (r *retrier) excuse(d time.Duration, err error) {
+	if errors.Is(err, ErrTimeout) {
+		d -= r.c.times.idle
+	}
 	if !r.since.IsZero() {
-		r.since = r.since.Add(d)
+		r.since = r.since.Add(max(d, 0))
 	}
 }
 

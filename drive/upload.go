@@ -78,7 +78,9 @@ func (c *Client) Upload(ctx context.Context, session string, content io.ReaderAt
 	for most := int64(0); ; {
 		asked, began := !u.known, time.Now()
 		err := r.attempt(ctx, u.step)
-		r.excuse(time.Since(began)) // whether a chunk that failed brought something, only the next query tells
+		if !asked {
+			r.excuse(time.Since(began), err) // whether a chunk that failed brought something, only the next query tells
+		}
 		switch {
 		case u.failed() != nil:
 			return File{}, fmt.Errorf("%s: read what to send: %w", o.name, u.failed())
