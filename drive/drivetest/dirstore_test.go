@@ -1,15 +1,19 @@
 package drivetest
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -203,4 +207,114 @@ func TestLargeFileInConstantMemory(t *testing.T) {
 	require.NoError(t, content.Close())
 	require.EqualValues(t, size, n)
 	require.Less(t, peak()-before, uint64(16<<20), "bytes allocated in all, let alone at once")
+}
+
+// TestMain runs the tests, or, in the child that TestKilledInTheMiddle kills, a server.
+func TestMain(m *testing.M) {
+	dir := os.Getenv("DRIVETEST_SERVE")
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	s, err := Open(Options{Dir: dir})
+	if err == nil {
+		err = s.Listen("127.0.0.1:0")
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Printf("serving %s %s\n", s.URL(), s.User("").AccessToken())
+	_, _ = io.Copy(io.Discard, os.Stdin) // until killed, or the parent is gone
+}
+
+// killable starts this program again, serving dir, and returns a client of it and the way to kill -9 it.
+func killable(t *testing.T, dir string) (*client, func()) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "DRIVETEST_SERVE="+dir)
+	_, err := cmd.StdinPipe() // closed when we are gone
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	kill := sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	t.Cleanup(kill)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var root, token string
+		if n, _ := fmt.Sscanf(lines.Text(), "serving %s %s", &root, &token); n == 2 {
+			transport := &http.Transport{}
+			t.Cleanup(transport.CloseIdleConnections)
+			return &client{t, &http.Client{Transport: transport}, root, token}, kill
+		}
+	}
+	t.Fatal("the child does not serve")
+	return nil, nil
+}
+
+// TestKilledInTheMiddle kills the server while it takes a chunk, and goes on with another.
+func TestKilledInTheMiddle(t *testing.T) {
+	dir := t.TempDir()
+	content := noise(20*kib256 + 5)
+	n := len(content)
+	c, kill := killable(t, dir)
+	ids := c.do("GET", "/drive/v3/files/generateIds?count=1", "")["ids"].([]any)
+	u := c.begin(fmt.Sprintf(`{"name":"a.sif","id":%q}`, ids[0]), "X-Upload-Content-Length", fmt.Sprint(n))
+	_, query, _ := strings.Cut(u, "?")
+
+	have := 0
+	for round := range 4 { // each is killed a quarter further
+		until := (round + 1) * n / 4
+		body, writer := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, c.root+"/upload/drive/v3/files?"+query, body)
+		require.NoError(t, err)
+		req.ContentLength = int64(n - have)
+		req.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", have, n-1, n))
+		done := make(chan error)
+		go func() {
+			resp, err := c.http.Do(req)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			done <- err
+		}()
+		_, err = writer.Write(content[have:until])
+		require.NoError(t, err)
+		if until == n { // the last one may end, and its reply be lost
+			require.NoError(t, writer.Close())
+		}
+		kill()
+		_ = writer.CloseWithError(io.ErrClosedPipe)
+		<-done
+
+		c, kill = killable(t, dir)
+		r := c.send("PUT", "/upload/drive/v3/files?"+query, nil, "Content-Range", "bytes */*")
+		if r.status == 200 {
+			have = n
+			break
+		}
+		require.Equal(t, 308, r.status, "%s", r.body)
+		before := have
+		if r.header.Get("Range") != "" {
+			_, err = fmt.Sscanf(r.header.Get("Range"), "bytes=0-%d", &have)
+			require.NoError(t, err)
+			have++
+		}
+		require.GreaterOrEqual(t, have, before, "nothing acknowledged is lost")
+		require.LessOrEqual(t, have, until)
+		require.Zero(t, have%kib256)
+	}
+	if have < n {
+		r := c.send("PUT", "/upload/drive/v3/files?"+query, bytes.NewReader(content[have:]), "Content-Range", fmt.Sprintf("bytes %d-%d/%d", have, n-1, n))
+		require.Equal(t, 200, r.status, "%s", r.body)
+	}
+	kill()
+	c, _ = killable(t, dir)
+	sum := sha256.Sum256(content)
+	require.Equal(t, hex.EncodeToString(sum[:]), c.get(ids[0].(string))["sha256Checksum"])
+	require.True(t, bytes.Equal(content, c.send("GET", "/drive/v3/files/"+ids[0].(string)+"?alt=media", nil).body))
+	require.Equal(t, "a.sif", c.names(""))
 }

@@ -25,11 +25,12 @@ func noise(n int) []byte {
 
 func TestMedia(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir()} {
-		t.Run("dir="+dir, func(t *testing.T) { testMedia(t, dir) })
+		t.Run("dir="+dir, func(t *testing.T) { everyRange(t, dir) })
 	}
 }
 
-func testMedia(t *testing.T, dir string) {
+func everyRange(t *testing.T, dir string) {
+	t.Helper()
 	s := NewServer(t, Options{Dir: dir})
 	c := newClient(t, s, "")
 	content := noise(3<<20 + 17)

@@ -1,6 +1,7 @@
 package drivetest
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,6 +48,9 @@ func walk(p predicate, fn func(*term)) {
 
 // errQuery is what the service answers to a q it can not read.
 func errQuery() error { return errParameter("q", "") }
+
+// comparisons are the operators that are signs.
+var comparisons = []string{"=", "!=", "<", "<=", ">", ">="}
 
 // maxQueryDepth bounds parentheses and nots inside each other.
 const maxQueryDepth = 100
@@ -209,7 +213,7 @@ func (p *queryParser) operand(depth int) (predicate, error) {
 	}
 	op := p.token
 	switch {
-	case p.kind == tokenSign && strings.Contains(" = != < <= > >= ", " "+op+" "), p.kind == tokenWord && op == "contains":
+	case p.kind == tokenSign && slices.Contains(comparisons, op), p.kind == tokenWord && op == "contains":
 		p.next()
 	case field == "sharedWithMe": // alone, it is = true
 		return newComparison(field, "=", "true", tokenWord)

@@ -37,9 +37,8 @@ type part interface {
 
 // memContents keeps contents in memory, in blocks so that growing does not copy.
 type memContents struct {
-	mu   sync.Mutex // guards what follows
-	next int
-	all  map[string]*memContent
+	mu  sync.Mutex // guards all
+	all map[string]*memContent
 }
 
 const memBlock = 1 << 20

@@ -231,7 +231,7 @@ func fill(body io.Reader, buf []byte) (n int, ended bool, err error) {
 	for n < len(buf) {
 		k, err := body.Read(buf[n:])
 		n += k
-		if err == io.EOF { //nolint:errorlint // readers return it bare; anything else is no proper end
+		if err == io.EOF { // bare; anything else is no proper end
 			return n, true, nil
 		}
 		if err != nil {
