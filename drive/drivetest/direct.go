@@ -239,6 +239,19 @@ func (u *User) Delete(id string) error {
 	return nil
 }
 
+// SetAbusive makes the service take a file for malware, or not: its owner has to insist on a download with
+// acknowledgeAbuse, and others can not.
+func (u *User) SetAbusive(id string, abusive bool) error {
+	acc := u.direct()
+	return u.server.store.update(func(tx *tx) error {
+		f, err := tx.s.findFor(acc, id, roleOwner)
+		if err == nil {
+			tx.edit(f.ID).Abusive = abusive
+		}
+		return err
+	})
+}
+
 // SetQuota limits the user's storage to so many bytes; 0 lifts the limit.
 func (u *User) SetQuota(limit int64) {
 	// The only error is the journal's, which every later write reports too.

@@ -273,13 +273,12 @@ func TestKilledInTheMiddle(t *testing.T) {
 		require.NoError(t, err)
 		req.ContentLength = int64(n - have)
 		req.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", have, n-1, n))
-		done := make(chan error)
+		done := make(chan struct{})
 		go func() {
-			resp, err := c.http.Do(req)
-			if err == nil {
+			defer close(done)
+			if resp, err := c.http.Do(req); err == nil {
 				_ = resp.Body.Close()
 			}
-			done <- err
 		}()
 		_, err = writer.Write(content[have:until])
 		require.NoError(t, err)

@@ -147,6 +147,16 @@ func TestMove(t *testing.T) {
 	require.Equal(t, "inner", c.names("'"+a+"' in parents"))
 }
 
+func TestFoldersCanBeTooDeep(t *testing.T) {
+	c := newClient(t, NewServer(t, Options{}), "")
+	at := ""
+	for range 100 {
+		at = c.folder("f", at)
+	}
+	c.fails(403, "myDriveHierarchyDepthLimitExceeded", "POST", "/drive/v3/files", `{"mimeType":"application/vnd.google-apps.folder","parents":["`+at+`"]}`)
+	c.put("a file may", nil, "parents", []string{at})
+}
+
 func TestPropertyLimits(t *testing.T) {
 	s := NewServer(t, Options{})
 	c := newClient(t, s, "")

@@ -68,6 +68,8 @@ func (a *api) mediaGet(c *call) error {
 			return &apiError{Status: 403, Reason: "fileNotDownloadable", LocationType: "parameter", Location: "alt"}
 		case f.WritersCopy && a.store.roleOf(c.acc.email, f) < roleWriter:
 			return &apiError{Status: 403, Reason: "cannotDownloadFile", Message: "This file cannot be downloaded by the user."}
+		case f.Abusive && (c.query.Get("acknowledgeAbuse") != "true" || f.Owner != c.acc.email):
+			return errForbidden("cannotDownloadAbusiveFile")
 		}
 		content, err = a.store.open(f.head())
 		return err

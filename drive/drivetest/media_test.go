@@ -131,6 +131,21 @@ func TestMediaFirstRangeQuirk(t *testing.T) {
 	require.Equal(t, "bytes 2-3/10", r.header.Get("Content-Range"))
 }
 
+func TestAbusiveFile(t *testing.T) {
+	s := NewServer(t, Options{})
+	ann, bob := newClient(t, s, "ann@uni.edu"), newClient(t, s, "bob@uni.edu")
+	id := ann.put("a", []byte("virus"))
+	ann.share(id, "bob@uni.edu", "reader")
+	require.NoError(t, s.User("").SetAbusive(id, true))
+	path := "/drive/v3/files/" + id + "?alt=media"
+	e := ann.fails(403, "cannotDownloadAbusiveFile", "GET", path, "")
+	require.Equal(t, "This file has been identified as malware or spam and cannot be downloaded.", e.Error.Message)
+	require.Equal(t, "virus", string(ann.send("GET", path+"&acknowledgeAbuse=true", nil).body))
+	bob.fails(403, "cannotDownloadAbusiveFile", "GET", path+"&acknowledgeAbuse=true", "")
+	require.Equal(t, "a", bob.get(id)["name"])
+	require.Error(t, s.User("bob@uni.edu").SetAbusive(id, false))
+}
+
 func TestRevisions(t *testing.T) {
 	s := NewServer(t, Options{})
 	c := newClient(t, s, "")

@@ -6,6 +6,7 @@ import (
 	"crypto/sha1" //nolint:gosec // likewise
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"hash/crc32"
 	"io"
@@ -193,26 +194,47 @@ func (d *digest) fill(r *revision) {
 	r.CRC32C = d.crc32c.Sum32()
 }
 
-// save streams r into a new content, durably. On an error nothing of it remains.
-func (s *store) save(r io.Reader) (key string, d *digest, err error) {
-	key, err = s.contents.create()
+// save streams r into a new content, durably. On an error nothing of it remains; one of r comes as it is,
+// one of our own disk as the service's.
+func (s *store) save(r io.Reader) (string, *digest, error) {
+	key, err := s.contents.create()
 	if err != nil {
 		return "", nil, errStore(err)
 	}
-	d = newDigest()
 	p, err := s.contents.extend(key, 0)
-	if err == nil {
-		_, err = io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(p, d)}, struct{ io.Reader }{r}, make([]byte, 64<<10))
-		if err == nil {
-			err = p.Sync()
-		}
-		if e := p.Close(); err == nil {
-			err = e
-		}
+	if err != nil {
+		return "", nil, errors.Join(errStore(err), s.contents.remove(key))
+	}
+	d, err := pour(p, r)
+	if e := p.Close(); err == nil && e != nil {
+		err = errStore(e)
 	}
 	if err != nil {
 		_ = s.contents.remove(key)
 		return "", nil, err
 	}
 	return key, d, nil
+}
+
+// pour writes all of r to p, and returns when that is durable.
+func pour(p part, r io.Reader) (*digest, error) {
+	d := newDigest()
+	buf := make([]byte, 64<<10)
+	for {
+		n, ended, err := fill(r, buf)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := p.Write(buf[:n]); err != nil {
+			return nil, errStore(err)
+		}
+		_, _ = d.Write(buf[:n]) // never fails
+		if ended {
+			break
+		}
+	}
+	if err := p.Sync(); err != nil {
+		return nil, errStore(err)
+	}
+	return d, nil
 }

@@ -35,6 +35,7 @@ type file struct {
 	Shortcut     *shortcut  `json:",omitempty"`
 	OwnersShare  bool       `json:",omitempty"` // writers can not share
 	WritersCopy  bool       `json:",omitempty"` // readers can not copy or download
+	Abusive      bool       `json:",omitempty"` // taken for malware: downloads must be insisted on
 }
 
 // revision is one content of a file.

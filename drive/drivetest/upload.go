@@ -3,6 +3,7 @@ package drivetest
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -75,6 +76,9 @@ func (a *api) uploadOnce(c *call, id string, e *edit, body io.Reader, mimeType s
 	key, d, err := a.store.save(body)
 	if err != nil {
 		a.discard(e)
+		if ours := (*apiError)(nil); errors.As(err, &ours) {
+			return err
+		}
 		return errBadRequest("The request body is incomplete: " + err.Error())
 	}
 	e.content = &newContent{key: key, digest: d, mimeType: plainType(mimeType)}
