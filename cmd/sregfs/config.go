@@ -22,6 +22,7 @@ type settings struct {
 	URL         string        // Drive's address
 	Credentials string        // OAuth client JSON or service-account key
 	Token       string        // where the grant is kept
+	Import      string        // where the Python tool keeps its grant, used while there is none of ours
 	SaveToken   bool          // false: a refreshed token is never written
 	State       string        // state directory
 	Cache       string        // block cache
@@ -42,6 +43,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	}
 	database := cmp.Or(os.Getenv("SREGISTRY_DATABASE"), filepath.Join(home, ".singularity"))
 	state := cmp.Or(os.Getenv("SREGFS_STATE_DIR"), filepath.Join(database, "sregfs"))
+	s.Import = filepath.Join(cmp.Or(os.Getenv("SREGISTRY_CREDENTIALS_CACHE"), database), ".sregistry", "google-drive")
 	s.SaveToken = !truthy(os.Getenv("SREGISTRY_DISABLE_CREDENTIAL_CACHE"))
 	s.Storage = cmp.Or(os.Getenv("SREGISTRY_STORAGE"), filepath.Join(home, ".singularity", "shub"))
 
@@ -87,7 +89,7 @@ func (s *settings) folder() string { return cmp.Or(s.RootID, s.Root) }
 // drive.ErrNoCredentials; one that is named and missing is drive.ErrCredentials.
 func (a *app) auth() (*drive.Auth, error) {
 	auth, err := drive.OpenAuth(drive.AuthOptions{
-		Credentials: a.set.Credentials, Token: a.set.Token, Save: a.set.SaveToken, Log: a.log,
+		Credentials: a.set.Credentials, Token: a.set.Token, Import: a.set.Import, Save: a.set.SaveToken, Log: a.log,
 	})
 	if errors.Is(err, drive.ErrNoCredentials) && a.set.Credentials != "" {
 		return nil, fmt.Errorf("%s does not exist: %w", a.set.Credentials, drive.ErrCredentials)

@@ -36,8 +36,10 @@ address to open elsewhere, and takes the address the browser ends on.`,
 			if noBrowser {
 				l.Paste = a.paste
 			}
-			if err := auth.Login(cmd.Context(), l); err != nil {
-				return fmt.Errorf("sign in: %w", err)
+			if err := auth.Login(cmd.Context(), l); exitCode(err) == exitError {
+				return &codedError{text: sentence(err), code: exitSignIn} // whatever it was, nobody is signed in
+			} else if err != nil {
+				return err
 			}
 			fmt.Fprintln(a.out, "Authentication successful.")
 			return nil
