@@ -13,8 +13,8 @@ import (
 	"sregfs/index/image"
 )
 
-// catalog is every image on record, in memory, without labels and properties: half a kilobyte an image, so a registry of
-// 100,000 fits. It is a copy of the file records and changes only by publish, which reads them again.
+// catalog is every image on record, in memory, without labels and properties: less than a kilobyte an image, so a
+// registry of 100,000 fits. It is a copy of the file records and changes only by publish, which reads them again.
 type catalog struct {
 	order sync.Mutex // held while publish reads records and puts them here, so that the last read is the last put
 
@@ -29,7 +29,7 @@ func newCatalog() *catalog {
 
 // compact is img as the catalogue keeps it, its common texts shared.
 func (img Image) compact() *Image {
-	for _, s := range []*string{&img.Collection, &img.Image, &img.Tag, &img.Ext, &img.Space, &img.Owner} {
+	for _, s := range []*string{&img.Collection, &img.Tag, &img.Ext, &img.Space, &img.Owner} {
 		*s = unique.Make(*s).Value()
 	}
 	switch img.Version {

@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	"encoding/json"
 	"fmt"
 	iofs "io/fs"
 	"strings"
@@ -246,6 +247,28 @@ func TestForeignFiles(t *testing.T) {
 		require.True(t, found[f.ID], "%q is reachable by walking", f.Name)
 	}
 	require.Len(t, found, len(hostile)+3)
+}
+
+// Images travel as JSON between a mount and the commands that ask it, and mean the same on the other side.
+func TestImagesTravelAsJSON(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	indextest.Put(t, srv.User(""), "vsoch/hello-world:latest", []byte("one"), map[string]string{"maintainer": "ann@uni.edu"})
+	indextest.PutRaw(t, srv.User(""), drivetest.File{Name: "\x01\"/..", Properties: map[string]string{"type": "container"}}, nil)
+	ix := indextest.Open(t, srv, index.Options{})
+	images := ix.Images()
+	b, err := json.Marshal(images)
+	require.NoError(t, err)
+	var back []index.Image
+	require.NoError(t, json.Unmarshal(b, &back))
+	require.Equal(t, images, back)
+	for _, img := range images {
+		for _, text := range []string{img.File, img.MD5} {
+			got, err := index.Resolve(back, text)
+			require.NoError(t, err)
+			require.Equal(t, img, got)
+		}
+	}
+	require.Len(t, index.Search(back, "ann@"), 1)
 }
 
 // The catalogue answers from memory: Drive may be gone.
