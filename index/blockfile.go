@@ -79,7 +79,14 @@ func (bf *blockFile) bytes() int64 {
 	return n
 }
 
-// open makes the sparse file ready. An error means that content is served without being kept.
+// prepare opens the sparse file. If the disk refuses, content is served without being kept.
+func (bf *blockFile) prepare() {
+	if err := bf.open(); err != nil {
+		bf.s.log.WithError(err).Debug("block cache: serving without keeping")
+	}
+}
+
+// open makes the sparse file ready.
 func (bf *blockFile) open() error {
 	if bf.file.Load() != nil || bf.size == 0 {
 		return nil

@@ -62,10 +62,6 @@ func (bf *blockFile) want(ctx context.Context, b, last int64) (*flight, error) {
 				return nil, ctx.Err()
 			}
 		}
-		if err := bf.s.ix.base.Err(); err != nil {
-			bf.mu.Unlock()
-			return nil, fmt.Errorf("the index is closed: %w", err)
-		}
 		f := bf.depart(b, last)
 		bf.mu.Unlock()
 		return f, nil
@@ -142,27 +138,38 @@ func (bf *blockFile) launch(first, last int64, ahead bool) *flight {
 	for i := first; i <= last; i++ {
 		bf.flights[i] = f
 	}
-	bf.s.ix.goes(func(ctx context.Context) {
+	if !bf.s.ix.goes(func(ctx context.Context) {
 		bf.use()
 		defer bf.release()
 		bf.fly(ctx, f)
-	})
+	}) {
+		f.err = errClosed
+		if ahead {
+			<-bf.s.ahead
+		}
+		for i := first; i <= last; i++ {
+			delete(bf.flights, i)
+		}
+		close(f.done)
+	}
 	return f
 }
+
+// errClosed is what is left to say to those who use an Index after Close.
+var errClosed = errors.New("the index is closed")
 
 // fly fetches f's blocks, keeps them if there is room, and lets the waiters go.
 func (bf *blockFile) fly(ctx context.Context, f *flight) {
 	off, n := bf.span(f.first, f.last)
-	if err := bf.open(); err != nil {
-		bf.s.log.WithError(err).Debug("block cache: serving without keeping")
-	}
+	bf.prepare()
 	room := bf.s.reserve(n)
 	buf := bf.s.buffer(n)
-	if f.err = bf.fetch(ctx, buf, off); f.err == nil && !(room && bf.keep(buf, off)) {
+	f.err = bf.fetch(ctx, buf, off)
+	kept := f.err == nil && room && bf.keep(buf, off)
+	if f.err == nil && !kept {
 		f.data = buf
 		bf.s.uncached.Add(n)
 	}
-	kept := f.err == nil && f.data == nil
 	if room && !kept {
 		bf.s.unreserve(n)
 	}
@@ -244,7 +251,7 @@ func (bf *blockFile) confirm() *confirmation {
 	}
 	c := &confirmation{done: make(chan struct{})}
 	bf.current = c
-	bf.s.ix.goes(func(ctx context.Context) {
+	started := bf.s.ix.goes(func(ctx context.Context) {
 		f, err := bf.s.drive.Get(ctx, bf.key.file)
 		switch {
 		case err != nil:
@@ -260,6 +267,10 @@ func (bf *blockFile) confirm() *confirmation {
 		}
 		close(c.done)
 	})
+	if !started {
+		c.err = errClosed
+		close(c.done)
+	}
 	return c
 }
 

@@ -192,13 +192,14 @@ func (ix *Index) close() error {
 	return errors.Join(errs...)
 }
 
-// goes runs f until Close, which cancels its context and waits for it. After Close it does nothing.
-func (ix *Index) goes(f func(context.Context)) {
+// goes runs f until Close, which cancels its context and waits for it. After Close it does nothing, and says so.
+func (ix *Index) goes(f func(context.Context)) bool {
 	ix.life.Lock()
 	defer ix.life.Unlock()
 	if !ix.closed {
 		ix.wg.Go(func() { f(ix.base) })
 	}
+	return !ix.closed
 }
 
 // writing runs f in a Badger transaction that writes. One runs at a time, so f runs once and never meets a conflict; it

@@ -46,9 +46,8 @@ func (s *draftStore) start(d *Draft) {
 		s.quiet = make(chan struct{})
 	}
 	s.mu.Unlock()
-	s.ix.goes(func(context.Context) {
-		defer cancel()
-		img, err := s.run(ctx, d, j, turn)
+	end := func(img Image, err error) {
+		cancel()
 		turn.leave()
 		d.finish(j, img, err)
 		s.mu.Lock()
@@ -56,7 +55,10 @@ func (s *draftStore) start(d *Draft) {
 		if s.jobs--; s.jobs == 0 {
 			close(s.quiet)
 		}
-	})
+	}
+	if !s.ix.goes(func(context.Context) { end(s.run(ctx, d, j, turn)) }) {
+		end(Image{}, errClosed) // it stays in the journal
+	}
 }
 
 // finish ends the job: writers go on, waiters get the result.
@@ -331,7 +333,7 @@ func (s *draftStore) present(ctx context.Context, d *Draft, root string, meta im
 	ref.Version = ""
 	versions, err := s.ix.Versions("", ref)
 	if err != nil {
-		return false, nil // there is no such name yet
+		return false, nil //nolint:nilerr // there is no such name yet
 	}
 	for _, img := range versions {
 		if !d.rec.same(img.Size, img.MD5, img.SHA256) {

@@ -207,7 +207,7 @@ func (ix *Index) pushFile(ctx context.Context, path string, ref image.Ref, ext s
 	if err != nil {
 		return Image{}, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	place := Place{Collection: ref.Collection, Name: ref.TagFile(ext)}
 	if err := ix.makeRoom(place); err != nil {
 		return Image{}, err

@@ -29,18 +29,14 @@ func (ix *Index) OpenImage(img Image) (*Reader, error) {
 		return nil, fmt.Errorf("open %s: %w", img.Ref, ErrNotImage)
 	}
 	bf := ix.blocks.get(img)
-	if err := bf.open(); err != nil { // content is then served without being kept
-		ix.log.WithError(err).Debug("block cache: open")
-	}
+	bf.prepare()
 	bf.s.mu.Lock()
 	bf.readers++
 	bf.s.mu.Unlock()
 	r := &Reader{bf: bf}
-	switch {
-	case ix.base.Err() != nil:
-	case !bf.complete.Load():
+	if !bf.complete.Load() {
 		ix.goes(bf.greet)
-	case !bf.sound(): // a crash came between the last block and the verification
+	} else if !bf.sound() { // a crash came between the last block and the verification
 		ix.goes(bf.verify)
 	}
 	return r, nil
@@ -96,9 +92,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 
 // cold reads p block by block, waiting for those that are missing.
 func (bf *blockFile) cold(ctx context.Context, p []byte, off int64) (n int, err error) {
-	if err := bf.open(); err != nil {
-		bf.s.log.WithError(err).Debug("block cache: serving without keeping")
-	}
+	bf.prepare()
 	stop := off + int64(len(p))
 	for at := off; at < stop; {
 		b := at / blockSize
@@ -183,12 +177,15 @@ func (bf *blockFile) greet(ctx context.Context) {
 	defer bf.release()
 	end := bf.have.n - 1
 	for _, b := range []int64{0, end} { // the tables are at the very end, whatever the format
+		if !bf.reading() {
+			return // it was opened for a look, and closed
+		}
 		if _, err := bf.want(ctx, b, b); err != nil {
 			return
 		}
 	}
 	spans, err := image.HeadTail(readerAt{ctx, bf}, bf.size)
-	if err != nil {
+	if err != nil || !bf.reading() {
 		return // no image that can be run
 	}
 	for _, span := range spans {

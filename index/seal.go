@@ -51,7 +51,7 @@ func (d *Draft) seal(ctx context.Context) error {
 	d.sent.Store(0)
 	err := d.record(ctx, f, size, seq, ref, ext)
 	if err == nil {
-		d.s.start(d)
+		d.s.start(d) //nolint:contextcheck // the push outlives who asked for it
 	} else {
 		d.mu.Lock()
 		d.busy = nil
