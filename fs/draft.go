@@ -200,6 +200,7 @@ func (h *draftHandle) Release(context.Context, *fuse.ReleaseRequest) error {
 	if h.fs.drafts.closed(h.draft, h.write) {
 		h.fs.discard(h.draft)
 	}
+	h.fs.sweep()
 	return nil
 }
 

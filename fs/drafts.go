@@ -25,8 +25,13 @@ type openDraft struct {
 	draft   *index.Draft
 	handles int // open descriptors, of which
 	writers int // may write
+	// promises counts the look-ups that led to the draft less the descriptors that came of them: while it is more than
+	// zero, a program may be on its way between the two.
+	promises int
 	// expected is until when the program that was told to come back is waited for, zero if nobody is.
 	expected time.Time
+	// kept is until when the draft stays for a program that was led to it just before it was closed.
+	kept time.Time
 	// edit marks the draft of a published image: closed without a change, it is dropped.
 	edit bool
 	// aside is an older draft that stood in this one's place and is kept under another name, until this one is emptied:
@@ -63,6 +68,7 @@ func (o *openDrafts) opened(d *index.Draft, write bool) {
 	d.Acquire()
 	o.update(d, func(od *openDraft) {
 		od.handles++
+		od.promises = max(0, od.promises-1)
 		if write {
 			od.writers++
 			od.expected = time.Time{}
@@ -83,8 +89,11 @@ func (o *openDrafts) closed(d *index.Draft, write bool) (unused bool) {
 	if od.handles > 0 {
 		return false
 	}
+	if od.promises > 0 { // or it was only a stat: then it goes with a later sweep
+		od.promises, od.kept = 0, time.Now().Add(comeBack)
+	}
 	unused = od.unused()
-	if od.writers == 0 && time.Now().After(od.expected) {
+	if !od.awaited() {
 		delete(o.byID, d.ID())
 	}
 	return unused
@@ -92,15 +101,28 @@ func (o *openDrafts) closed(d *index.Draft, write bool) (unused bool) {
 
 // unused says that od is the copy of an image that nobody changed, or is about to.
 func (od *openDraft) unused() bool {
-	return od.edit && !od.gone && od.handles == 0 && time.Now().After(od.expected) && !od.draft.Dirty() && od.draft.State() == index.StateDraft
+	return od.edit && !od.gone && od.handles == 0 && !od.awaited() && bare(od.draft)
 }
 
-// being says whether somebody writes d, or was sent to.
-func (o *openDrafts) being(d *index.Draft) bool {
+// awaited says that a program may be about to open the draft.
+func (od *openDraft) awaited() bool {
+	now := time.Now()
+	return now.Before(od.expected) || now.Before(od.kept)
+}
+
+// bare says that d holds nothing of its own: it is empty, or the untouched copy of an image.
+func bare(d *index.Draft) bool { return !d.Dirty() && d.State() == index.StateDraft }
+
+// promise says whether somebody writes d, or was sent to; then the caller is about to lead another program there.
+func (o *openDrafts) promise(d *index.Draft) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	od := o.byID[d.ID()]
-	return od != nil && !od.gone && (od.writers > 0 || time.Now().Before(od.expected))
+	if od == nil || od.gone || (od.writers == 0 && !time.Now().Before(od.expected)) {
+		return false
+	}
+	od.promises++
+	return true
 }
 
 // find returns the draft with this id if it is open, committed or not, and whether its name is gone.
@@ -125,7 +147,7 @@ func (o *openDrafts) abandoned() []*index.Draft {
 	defer o.mu.Unlock()
 	var all []*index.Draft
 	for id, od := range o.byID {
-		if od.handles > 0 || time.Now().Before(od.expected) {
+		if od.handles > 0 || od.awaited() {
 			continue
 		}
 		if od.unused() {
@@ -156,7 +178,7 @@ func (fsys *FS) shows(d *index.Draft) bool {
 		return true
 	case index.StateDraft, index.StateFailed, index.StateCommitted:
 	}
-	return fsys.drafts.being(d)
+	return fsys.drafts.promise(d)
 }
 
 // toDraft prepares the draft of a tag's file for a program that opens the name for writing, and answers ESTALE, upon
@@ -214,7 +236,10 @@ func (fsys *FS) edit(place index.Place, img *index.Image) (*index.Draft, error) 
 		return d, nil
 	}
 	var aside *index.Draft
-	if ok {
+	switch {
+	case ok && bare(d):
+		fsys.discard(d)
+	case ok:
 		if err := fsys.ix.MoveDraft(fsys.base, d, asidePlace(d)); err != nil {
 			return nil, fmt.Errorf("set the unfinished %s aside: %w", place, err)
 		}
@@ -228,7 +253,8 @@ func (fsys *FS) edit(place index.Place, img *index.Image) (*index.Draft, error) 
 	}
 	if errors.Is(err, iofs.ErrExist) { // another program was faster
 		if other, ok := fsys.ix.Draft(place); ok {
-			d, err = other, nil
+			fsys.drafts.update(other, func(od *openDraft) { od.expected = time.Now().Add(comeBack) })
+			return other, nil
 		}
 	}
 	if err != nil {
@@ -274,7 +300,7 @@ func (o *openDrafts) unclaimed() []*index.Draft {
 	defer o.mu.Unlock()
 	var all []*index.Draft
 	for _, od := range o.byID {
-		od.expected = time.Time{}
+		od.expected, od.kept = time.Time{}, time.Time{}
 		if od.unused() {
 			all = append(all, od.draft)
 		}

@@ -299,3 +299,41 @@ func TestHolesAreZeros(t *testing.T) {
 	want[50_000_000] = 'x'
 	require.Equal(t, sha(want), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0])
 }
+
+// TestOneAfterTheOther: programs that open a name while the last one's descriptor is just being let go.
+func TestOneAfterTheOther(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	one, two := sif(t, 300_000, 1), sif(t, 300_000, 2)
+	indextest.Put(t, srv.User(""), "c/x:1", one, nil)
+	m := fstest.Mount(t, srv, fstest.Options{})
+	m.Sh(`for i in $(seq 40); do
+		touch c/x:1.sif && cp $ONE c/x:1.sif && stat c/x:1.sif > /dev/null && touch c/x:1.sif && cmp $ONE c/x:1.sif && cp $TWO c/x:1.sif && cmp $TWO c/x:1.sif || exit 1
+	done`, "ONE="+local(t, "one", one), "TWO="+local(t, "two", two))
+	require.Equal(t, 2, images(srv.User("")))
+}
+
+// TestManyAtOnce: pushes to different names, and to one name, side by side; each name ends as one of its contents.
+func TestManyAtOnce(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	user := srv.User("")
+	m := fstest.Mount(t, srv, fstest.Options{})
+	var contents [][]byte
+	command := "mkdir c; pids=\n"
+	for i := range 12 {
+		contents = append(contents, sif(t, 500_000, uint64(i)))
+		src := local(t, "src", contents[i])
+		command += "(cp " + src + " c/x" + string(rune('a'+i)) + ":1.sif) & pids=\"$pids $!\"\n(cp " + src + " c/.tmp$BASHPID && mv c/.tmp$BASHPID c/same:1.sif) & pids=\"$pids $!\"\n"
+	}
+	m.Sh(command + "for p in $pids; do wait $p || exit 1; done")
+	for i, content := range contents {
+		requireOnDrive(t, user, "c/x"+string(rune('a'+i))+":1", content)
+	}
+	got := strings.Fields(m.Sh("sha256sum c/same:1.sif"))[0]
+	found := false
+	for _, content := range contents {
+		found = found || sha(content) == got
+	}
+	require.True(t, found)
+	require.Equal(t, 24, images(user), "twelve names, and twelve versions of one")
+	require.Empty(t, m.Sh("ls .sregfs/drafts; cat .sregfs/transfers"))
+}

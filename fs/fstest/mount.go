@@ -238,3 +238,6 @@ func (m *M) cleanup() {
 	require.False(m.t, left && !m.killed, "still mounted")
 	require.NotContains(m.t, text, "panic in handler")
 }
+
+// PID is the number of the process that mounts.
+func (m *M) PID() int { return m.cmd.Process.Pid }
