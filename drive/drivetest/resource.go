@@ -261,8 +261,14 @@ var capabilities = []struct {
 	{"canUntrash", func(r *rights) bool { return r.owner && !r.top }},
 }
 
+// capabilitySchema has those of shared drives, labels and restrictions too, which are never filled.
 var capabilitySchema = func() schema {
-	s := schema{}
+	s := names("canAccessViaGenAi", "canAddFolderFromAnotherDrive", "canChangeItemDownloadRestriction", "canChangeSecurityUpdateEnabled",
+		"canDeleteChildren", "canDisableInheritedPermissions", "canEnableInheritedPermissions", "canModifyContentRestriction",
+		"canModifyEditorContentRestriction", "canModifyLabels", "canModifyOwnerContentRestriction", "canMoveChildrenOutOfDrive",
+		"canMoveChildrenOutOfTeamDrive", "canMoveChildrenWithinDrive", "canMoveChildrenWithinTeamDrive", "canMoveItemIntoTeamDrive",
+		"canMoveItemOutOfDrive", "canMoveItemOutOfTeamDrive", "canMoveItemWithinTeamDrive", "canMoveTeamDriveItem", "canReadDrive",
+		"canReadLabels", "canReadTeamDrive", "canRemoveContentRestriction", "canStartApproval", "canTrashChildren")
 	for _, c := range capabilities {
 		s[c.name] = nil
 	}
