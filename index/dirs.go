@@ -3,7 +3,6 @@ package index
 import (
 	"fmt"
 	iofs "io/fs"
-	"path"
 	"strings"
 	"time"
 
@@ -14,20 +13,28 @@ import (
 
 // Drive knows no empty collection, so directories made here are remembered here, until they are removed here.
 
-// splitDir reads a directory path: a collection, or a collection and an image:tag.
+// splitDir reads a directory path: a collection, or a collection and an image:tag. A path is text as stored, where a
+// segment may be "..": nothing is cleaned.
 func splitDir(p string) (collection string, tag image.Ref, isTag bool) {
-	dir, last := path.Split(strings.Trim(p, "/"))
-	dir = strings.Trim(dir, "/")
-	if ref, ext, ok := image.ParseEntry(last); ok && ext == "" && dir != "" {
+	dir, last, nested := cutLast(p)
+	if ref, ext, ok := image.ParseEntry(last); ok && ext == "" && nested {
 		ref.Collection = dir
 		return dir, ref, true
 	}
-	return path.Join(dir, last), image.Ref{}, false
+	return p, image.Ref{}, false
 }
 
-// dirPath is the folded form of p, under which its record stands.
-func dirPath(p string) string {
-	collection, tag, isTag := splitDir(p)
+// cutLast cuts the last segment off a path.
+func cutLast(p string) (dir, last string, nested bool) {
+	i := strings.LastIndexByte(p, '/')
+	if i < 0 {
+		return "", p, false
+	}
+	return p[:i], p[i+1:], true
+}
+
+// dirPath is the folded form of a directory's path, under which its record stands.
+func dirPath(collection string, tag image.Ref, isTag bool) string {
 	key := strings.Join(pathKeys(collection), "/")
 	if isTag {
 		key += "/" + tagKey(tag)
@@ -71,7 +78,7 @@ func (ix *Index) mkdir(p string) error {
 	}
 	made := time.Now()
 	rec := dirRecord{V: recordVersion, Path: p, Made: millis(made)}
-	err := ix.writing(func(txn *badger.Txn) error { return setJSON(txn, dirKey(dirPath(p)), rec) })
+	err := ix.writing(func(txn *badger.Txn) error { return setJSON(txn, dirKey(dirPath(collection, tag, isTag)), rec) })
 	if err != nil {
 		return err
 	}
@@ -99,7 +106,7 @@ func (c *catalog) mayMake(collection string, tag image.Ref, isTag bool) error {
 	if top.find(collection) != nil {
 		return iofs.ErrExist
 	}
-	if parent := path.Dir(collection); parent != "." && top.find(parent) == nil {
+	if parent, _, nested := cutLast(collection); nested && top.find(parent) == nil {
 		return iofs.ErrNotExist
 	}
 	return nil
@@ -120,7 +127,7 @@ func (c *catalog) addDir(rec dirRecord) {
 // Rmdir removes an empty directory of my own tree: one made by Mkdir, or one that lost its last image through this
 // index. Errors are io/fs.ErrNotExist, ErrNotEmpty and ErrReadOnly.
 func (ix *Index) Rmdir(p string) error {
-	if err := ix.rmdir(strings.Trim(p, "/")); err != nil {
+	if err := ix.rmdir(p); err != nil {
 		return fmt.Errorf("remove directory %s: %w", p, err)
 	}
 	return nil
@@ -131,6 +138,9 @@ func (ix *Index) rmdir(p string) error {
 		return ErrReadOnly
 	}
 	collection, tag, isTag := splitDir(p)
+	if isTag && !ix.cat.hasTag(tag) { // a collection whose name looks like a tag's
+		collection, tag, isTag = p, image.Ref{}, false
+	}
 	if ix.hasDrafts(collection, tag, isTag) {
 		return ErrNotEmpty
 	}
@@ -139,7 +149,7 @@ func (ix *Index) rmdir(p string) error {
 	if err := ix.cat.mayRemove(collection, tag, isTag); err != nil {
 		return err
 	}
-	err := ix.writing(func(txn *badger.Txn) error { return txn.Delete(dirKey(dirPath(p))) })
+	err := ix.writing(func(txn *badger.Txn) error { return txn.Delete(dirKey(dirPath(collection, tag, isTag))) })
 	if err != nil {
 		return err
 	}
@@ -148,6 +158,12 @@ func (ix *Index) rmdir(p string) error {
 	ix.cat.mu.Unlock()
 	ix.event(Event{Collection: collection, Image: tag.Image, Tag: tag.Tag})
 	return nil
+}
+
+func (c *catalog) hasTag(tag image.Ref) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.tag("", tag) != nil
 }
 
 // hasDrafts tells whether a draft stands in the directory or below it.
@@ -198,10 +214,8 @@ func (c *catalog) dropDir(collection string, tag image.Ref, isTag bool) {
 		return
 	}
 	keys := pathKeys(collection)
-	parent := top.find(path.Dir(collection))
-	if path.Dir(collection) == "." {
-		parent = top
-	}
+	dir, _, _ := cutLast(collection)
+	parent := top.find(dir)
 	delete(parent.subs, keys[len(keys)-1])
 	parent.kept, parent.listing = true, nil
 }

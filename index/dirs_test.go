@@ -1,6 +1,7 @@
 package index_test
 
 import (
+	"fmt"
 	iofs "io/fs"
 	"strings"
 	"testing"
@@ -72,6 +73,37 @@ func TestEmptiedDirectoriesStayUntilRemoved(t *testing.T) {
 	for _, dir := range []string{"a/b/i:t", "a/b", "a/j:t", "a"} {
 		require.NoError(t, ix.Rmdir(dir), dir)
 	}
+	require.Empty(t, collection(t, ix, "", "").Collections)
+}
+
+// Collections keep the names they are stored under, and go by them.
+func TestHostileDirectoriesCanBeRemoved(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	hostile := []string{"..", "a/../b", "a/b/..", ".sregfs", "a//b", "x:y", "shared-with-me", "a/b:c/d", strings.Repeat("n", 90) + "/" + "\x01"}
+	for i, collection := range hostile {
+		indextest.PutRaw(t, srv.User(""), drivetest.File{Name: fmt.Sprint(i), Properties: map[string]string{
+			"type": "container", "collection": collection, "image": "i", "tag": "t",
+		}}, []byte(collection))
+	}
+	ix := indextest.Open(t, srv, index.Options{})
+	var clean func(path string)
+	clean = func(path string) {
+		c := collection(t, ix, "", path)
+		for _, sub := range c.Collections {
+			if path != "" {
+				sub = path + "/" + sub
+			}
+			clean(sub)
+			require.NoError(t, ix.Rmdir(sub), "%q", sub)
+		}
+		for _, tag := range c.Tags {
+			require.ErrorIs(t, ix.Rmdir(path), index.ErrNotEmpty)
+			require.NoError(t, ix.Remove(t.Context(), tag.Newest))
+			require.NoError(t, ix.Rmdir(path+"/"+tag.Newest.TagDir()))
+		}
+	}
+	clean("")
+	require.Empty(t, ix.Images())
 	require.Empty(t, collection(t, ix, "", "").Collections)
 }
 
