@@ -75,3 +75,27 @@ func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
+
+// BenchmarkWrite is what each write of cp costs, checksums included.
+func BenchmarkWrite(b *testing.B) {
+	srv := drivetest.NewServer(b, drivetest.Options{})
+	ix := indextest.Open(b, srv, index.Options{})
+	d, err := ix.CreateDraft(at("c", "i:t.sif"))
+	require.NoError(b, err)
+	d.Acquire()
+	defer d.Release()
+	p := imagetest.Bytes(1, 128<<10)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	off := int64(0)
+	for b.Loop() {
+		if off == 1<<30 {
+			require.NoError(b, d.Truncate(b.Context(), 0))
+			off = 0
+		}
+		if _, err := d.WriteAt(b.Context(), p, off); err != nil {
+			b.Fatal(err)
+		}
+		off += int64(len(p))
+	}
+}

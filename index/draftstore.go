@@ -2,15 +2,12 @@ package index
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -42,47 +39,6 @@ type draftStore struct {
 // parallelPushes is how many pushes work at once: more would only share the same line.
 const parallelPushes = 4
 
-// draftRecord is the stored form of a Draft, and the journal of its push.
-type draftRecord struct {
-	V     int    `json:"v"`
-	Place Place  `json:"place"`
-	State State  `json:"state"`
-	Dirty bool   `json:"dirty,omitempty"`
-	Error string `json:"error,omitempty"` // StateFailed: why, for people
-
-	// From StateSealed on.
-	Collection string `json:"collection,omitempty"` // what it publishes as
-	Image      string `json:"image,omitempty"`
-	Tag        string `json:"tag,omitempty"`
-	Ext        string `json:"ext,omitempty"`
-	Size       int64  `json:"size,omitempty"`
-	MD5        string `json:"md5,omitempty"`
-	SHA256     string `json:"sha256,omitempty"`
-
-	// From when it is begun: each is recorded before it is used.
-	File    string `json:"file,omitempty"`    // reserved id on Drive; from StateUploaded on, the file
-	Source  string `json:"source,omitempty"`  // id of a file with the same content, to be copied on Drive
-	Session string `json:"session,omitempty"` // upload session, a secret
-}
-
-func (r draftRecord) encode() ([]byte, error) {
-	r.V = 1
-	return json.Marshal(r)
-}
-
-func decodeDraftRecord(b []byte) (r draftRecord, err error) {
-	err = json.Unmarshal(b, &r)
-	switch r.State {
-	case StateDraft, StateSealed, StateSending, StateUploaded, StateCommitted, StateFailed:
-	default:
-		err = errors.Join(err, fmt.Errorf("state %q", r.State))
-	}
-	if err != nil || r.V != 1 || r.Size < 0 {
-		return draftRecord{}, fmt.Errorf("index: draft record %.40q: %w", b, errors.Join(ErrCorrupt, err))
-	}
-	return r, nil
-}
-
 func openDrafts(ix *Index) (*draftStore, error) {
 	s := &draftStore{
 		ix: ix, dir: filepath.Join(ix.dir, "drafts"), log: ix.log, slots: make(chan struct{}, parallelPushes),
@@ -99,100 +55,6 @@ func openDrafts(ix *Index) (*draftStore, error) {
 }
 
 func (s *draftStore) path(id uint64) string { return filepath.Join(s.dir, fmt.Sprintf("%016x", id)) }
-
-// unfinished is the suffix of a file that is still being filled with the image it is a copy of.
-const unfinished = ".new"
-
-// load brings back what was there, and lets the pushes under way go on: in the state they were, by the same steps.
-func (s *draftStore) load() error {
-	records := map[uint64]draftRecord{}
-	err := eachKey(s.ix.db, kDraft, func(key, value []byte) error {
-		if len(key) != 8 {
-			return nil
-		}
-		id := binary.BigEndian.Uint64(key)
-		r, err := decodeDraftRecord(value)
-		if err != nil { // the bytes are what counts: they come back under a name of their own
-			s.log.WithError(err).Debug("dropping a draft record")
-			return nil
-		}
-		records[id] = r
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	files, err := os.ReadDir(s.dir)
-	if err != nil {
-		return err
-	}
-	present := map[uint64]int64{}
-	for _, e := range files {
-		name := e.Name()
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		id, err := strconv.ParseUint(name, 16, 64)
-		if stem, cut := strings.CutSuffix(name, unfinished); cut && len(stem) == 16 {
-			if err := os.Remove(filepath.Join(s.dir, name)); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil || len(name) != 16 || !info.Mode().IsRegular() {
-			continue
-		}
-		present[id] = info.Size()
-		s.nextID = max(s.nextID, id+1)
-		d := s.newDraft(id)
-		r, ok := records[id]
-		if !ok && info.Size() == 0 { // the crash came between the file and its record
-			if err := os.Remove(s.path(id)); err != nil {
-				return err
-			}
-			continue
-		}
-		if !ok {
-			r = draftRecord{Place: Place{Name: "recovered-" + strconv.FormatUint(id, 10)}, State: StateDraft}
-		}
-		d.rec, d.onDisk, d.size, d.modified = r, true, info.Size(), info.ModTime()
-		if r.State == StateDraft {
-			d.rec.Dirty = info.Size() > 0
-		}
-		if r.State == StateFailed {
-			d.err = parkedError(r.Error)
-		}
-		s.all[id] = d
-		s.at[r.Place.fold()] = d
-	}
-	ids := make([]uint64, 0, len(records))
-	for id := range records {
-		ids = append(ids, id)
-		s.nextID = max(s.nextID, id+1)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		if _, ok := present[id]; !ok { // the end of a push, or a file somebody deleted
-			if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(id)) }); err != nil {
-				return err
-			}
-			continue
-		}
-		switch d := s.all[id]; d.rec.State {
-		case StateSealed, StateSending, StateUploaded, StateCommitted:
-			d.busy = make(chan struct{})
-			s.start(d)
-		case StateDraft, StateFailed:
-		}
-	}
-	return nil
-}
-
-// parkedError is a push's final error as it was recorded before this program started.
-type parkedError string
-
-func (e parkedError) Error() string { return string(e) }
 
 // close is called when everything the store started has ended.
 func (s *draftStore) close() error {
@@ -231,26 +93,6 @@ func (s *draftStore) create(id uint64, fill func(*os.File) error) (*os.File, err
 		return nil, errors.Join(err, f.Close(), os.Remove(path+unfinished))
 	}
 	return f, nil
-}
-
-// save records the draft with a change.
-func (d *Draft) save(change func(*draftRecord)) error {
-	d.mu.Lock()
-	r := d.rec
-	d.mu.Unlock()
-	change(&r)
-	b, err := r.encode()
-	if err != nil {
-		return err
-	}
-	if err := d.s.ix.writing(func(txn *badger.Txn) error { return txn.Set(draftKey(d.id), b) }); err != nil {
-		return fmt.Errorf("record draft %d: %w", d.id, err)
-	}
-	d.mu.Lock()
-	r.Dirty = r.Dirty || d.rec.Dirty && d.rec.State == r.State // a write may have come meanwhile
-	d.rec = r
-	d.mu.Unlock()
-	return nil
 }
 
 // register puts d into the lists.
