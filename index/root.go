@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -123,6 +124,13 @@ func (ix *Index) makeRoot(ctx context.Context, rec rootRecord) (rootRecord, erro
 		return rec, fmt.Errorf("make the folder %q: %w", ix.o.Root, err)
 	}
 	rec.ID, rec.Reserved = made.ID, ""
+	// Folders of one name are told apart by their times, and then by their ids. Drive's times are milliseconds, so whoever
+	// looks must see all that were made in the millisecond of the own.
+	select {
+	case <-time.After(50 * time.Millisecond):
+	case <-ctx.Done():
+		return rec, ctx.Err()
+	}
 	if first, more, err := ix.drive.Folder(ctx, ix.o.Root); err == nil && first.ID != made.ID {
 		if err := ix.drive.Trash(ctx, made.ID); err != nil {
 			ix.noteOthers(first, more)
