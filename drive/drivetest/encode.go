@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -49,10 +50,16 @@ func appendJSON(b []byte, value any, m mask) []byte {
 		b = append(b, '{')
 		first := true
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			if _, ok := m.pick(k); ok {
-				b = appendName(b, k, &first)
-				b = appendString(b, v[k])
+			if _, ok := m.pick(k); !ok {
+				continue
 			}
+			if !first {
+				b = append(b, ',')
+			}
+			first = false
+			b = appendString(b, k)
+			b = append(b, ':')
+			b = appendString(b, v[k])
 		}
 		return append(b, '}')
 	case object:
@@ -132,18 +139,29 @@ func appendArray[T any](b []byte, values []T, m mask) []byte {
 	return append(b, ']')
 }
 
+// appendName adds a member's name; ours are plain.
 func appendName(b []byte, name string, first *bool) []byte {
 	if !*first {
 		b = append(b, ',')
 	}
 	*first = false
-	return append(appendString(b, name), ':')
+	b = append(b, '"')
+	b = append(b, name...)
+	return append(b, '"', ':')
 }
+
+// plain are the bytes that stand for themselves in a JSON string.
+var plain = func() (set [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		set[c] = !strings.ContainsRune("\"\\<>&", c)
+	}
+	return set
+}()
 
 // appendString is json.Marshal for strings, faster for the plain ones.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf || c == '<' || c == '>' || c == '&' {
+		if !plain[s[i]] {
 			quoted, _ := json.Marshal(s) // strings always encode
 			return append(b, quoted...)
 		}

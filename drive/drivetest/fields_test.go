@@ -131,3 +131,14 @@ func FuzzParseMask(f *testing.F) {
 		require.Equal(t, m, again, "selecting twice selects the same")
 	})
 }
+
+func FuzzAppendString(f *testing.F) {
+	for _, text := range []string{"", "plain", "a\"b\\c\x00\x7f", "é<&>\u2028", "\xff"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		want, err := json.Marshal(text)
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(appendString(nil, text)))
+	})
+}
