@@ -179,6 +179,7 @@ func (bf *blockFile) fly(ctx context.Context, f *flight) {
 		delete(bf.flights, i)
 		if kept {
 			bf.have.set(i)
+			bf.touched.set(i) // what was read ahead must not go before it is read
 		}
 	}
 	full := false

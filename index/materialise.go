@@ -13,43 +13,33 @@ import (
 // what is in it does not matter.
 func (d *Draft) begin(ctx context.Context, empty bool) (*os.File, error) {
 	for {
-		d.mu.Lock()
-		busy, gone, parked := d.busy, d.gone, d.rec.State == StateFailed
-		d.mu.Unlock()
-		if busy != nil {
-			select {
-			case <-busy:
-				continue
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		}
-		if !gone {
-			if err := d.ready(ctx, empty); err != nil {
-				return nil, err
-			}
-		}
-		if parked && !gone {
-			if err := d.unpark(ctx); err != nil {
-				return nil, err
-			}
-		}
 		d.io.RLock()
 		d.mu.Lock()
-		switch {
-		case d.busy != nil, d.file == nil && !d.gone:
-			d.mu.Unlock()
-			d.io.RUnlock()
-		case d.file == nil:
-			d.mu.Unlock()
-			d.io.RUnlock()
-			return nil, fmt.Errorf("draft %d was removed: %w", d.id, iofs.ErrNotExist)
-		default:
+		busy, parked := d.busy, d.rec.State == StateFailed && !d.gone
+		if busy == nil && !parked && d.file != nil {
 			if d.writers++; d.writers > 1 {
 				d.seq = nil
 			}
 			d.mu.Unlock()
 			return d.file, nil
+		}
+		d.mu.Unlock()
+		d.io.RUnlock()
+		var err error
+		switch {
+		case busy != nil:
+			select {
+			case <-busy:
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		case parked:
+			err = d.unpark(ctx)
+		default:
+			err = d.ready(ctx, empty)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 }

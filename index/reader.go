@@ -210,6 +210,9 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
 
 // fill brings everything and waits for the verification.
 func (bf *blockFile) fill(ctx context.Context) error {
+	if bf.size > bf.s.limit {
+		return fmt.Errorf("%d bytes, the cache holds %d: %w", bf.size, bf.s.limit, syscall.ENOSPC)
+	}
 	const width = maxSpan / blockSize
 	for range 2 { // the second time after a mismatch
 		for b := int64(0); b < bf.have.n; {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -275,8 +276,12 @@ func TestTheBudgetHolds(t *testing.T) {
 	require.Zero(t, ix.Cached(byID(t, ix, ids[1])), "the least recently used goes")
 	require.Equal(t, byID(t, ix, ids[3]).Size, ix.Cached(byID(t, ix, ids[3])))
 
+	require.ErrorIs(t, ix.Prefetch(t.Context(), byID(t, ix, bigID)), syscall.ENOSPC)
+	srv.ResetRequests()
 	r := open(t, ix, byID(t, ix, bigID))
 	require.True(t, bytes.Equal(big, readAll(t, r, 128<<10)), "an image larger than the budget is read through")
+	_, sum := fetched(srv, bigID)
+	require.Less(t, sum, int64(len(big))*3/2, "and hardly anything twice")
 	require.LessOrEqual(t, ix.CacheStats().Used, int64(20*block))
 	require.Equal(t, byID(t, ix, ids[0]).Size, ix.Cached(byID(t, ix, ids[0])), "pinned stays")
 	require.ErrorIs(t, ix.Evict(byID(t, ix, bigID)), index.ErrBusy)
