@@ -42,13 +42,31 @@ func (a *account) narrow() bool {
 // own files count as made by its client, because this server knows only one.
 func (a *account) sees(f *file) bool { return f.Owner == a.email || !a.narrow() }
 
+// tokenParameters are the query parameters that may hold a token, by the discovery document.
+var tokenParameters = []string{"access_token", "oauth_token"}
+
+// bearer is the access token of r, "" if it brings none.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") { // a scheme has no case: RFC 9110 §11.1
+		return strings.TrimSpace(token)
+	}
+	query := r.URL.Query()
+	for _, name := range tokenParameters {
+		if query.Has(name) {
+			return query.Get(name)
+		}
+	}
+	return ""
+}
+
 // authenticate finds the account of the bearer token of r and checks that its scopes allow the call.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
+	token := bearer(r)
+	if token == "" {
 		return nil, &apiError{Status: 401, Reason: "required", Message: "Login Required.", LocationType: "header", Location: "Authorization"}
 	}
-	granted, ok := s.auth.granted(strings.TrimSpace(token))
+	granted, ok := s.auth.granted(token)
 	if !ok {
 		return nil, &apiError{Status: 401, Reason: "authError", LocationType: "header", Location: "Authorization"}
 	}

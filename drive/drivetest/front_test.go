@@ -78,3 +78,18 @@ func put(t *testing.T, u *drivetest.User, name, content string) drivetest.File {
 	require.NoError(t, err)
 	return f
 }
+
+func TestHeadIsGetWithoutABody(t *testing.T) {
+	s := drivetest.NewServer(t, drivetest.Options{})
+	ann := s.User("")
+	media := s.URL() + "/drive/v3/files/" + put(t, ann, "a", "content").ID + "?alt=media"
+	get, head := do(t, ann, "GET", media, ""), do(t, ann, "HEAD", media, "")
+	require.Equal(t, 200, head.status)
+	require.Empty(t, head.body)
+	for _, name := range []string{"Content-Length", "Content-Type", "X-Goog-Hash"} {
+		require.Equal(t, get.header.Get(name), head.header.Get(name), name)
+	}
+	require.Equal(t, 404, do(t, ann, "HEAD", s.URL()+"/drive/v3/files/none?alt=media", "").status)
+	require.Equal(t, 206, do(t, ann, "HEAD", media, "", "Range: bytes=0-1").status)
+	require.Zero(t, s.Requests()[1].Out)
+}

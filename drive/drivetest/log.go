@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ type Request struct {
 	User         string        // e-mail address of the account, "" if there was none
 	Method       string        // after X-HTTP-Method-Override
 	Path         string        // without the query
-	Query        string        // raw
+	Query        string        // raw, but for tokens
 	Range        string        // the request's Range header
 	ContentRange string        // the request's Content-Range header
 	Status       int           // 0: the connection was cut before there was one
@@ -168,7 +169,7 @@ func reasonIn(body []byte) string {
 func (s *Server) logged(batch bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{log: s.log, start: time.Now(), req: Request{
-			Time: s.now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Range: r.Header.Get("Range"),
+			Time: s.now(), Method: r.Method, Path: r.URL.Path, Query: loggedQuery(r.URL), Range: r.Header.Get("Range"),
 			ContentRange: r.Header.Get("Content-Range"), Connection: r.RemoteAddr, Op: loggedOp(r), Batch: batch,
 		}}
 		defer x.finish() // also when a fault aborts the request by panic
@@ -191,6 +192,20 @@ func loggedOp(r *http.Request) string {
 		return "batch"
 	}
 	return opName(r)
+}
+
+// loggedQuery is the query without the tokens in it.
+func loggedQuery(u *url.URL) string {
+	query := u.Query()
+	if !slices.ContainsFunc(tokenParameters, query.Has) {
+		return u.RawQuery
+	}
+	for _, name := range tokenParameters {
+		if query.Has(name) {
+			query.Set(name, "-")
+		}
+	}
+	return query.Encode()
 }
 
 // countedBody counts what is read of a request's body.

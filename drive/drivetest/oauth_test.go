@@ -246,3 +246,23 @@ func TestTokenEndpointRefusals(t *testing.T) {
 	require.Equal(t, "invalid_request", requests[0].Reason, "the log knows the reason")
 	require.Equal(t, "oauth.token", requests[0].Op)
 }
+
+func TestTokenInEachPlaceTheServiceTakesIt(t *testing.T) {
+	s := drivetest.NewServer(t, drivetest.Options{})
+	token := s.User("").AccessToken()
+	about := s.URL() + "/drive/v3/about?fields=user"
+	for _, name := range []string{"access_token", "oauth_token"} {
+		r := do(t, nil, "GET", about+"&"+name+"="+token, "")
+		require.Equal(t, 200, r.status, "%s: %s", name, r.body)
+	}
+	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER  "} {
+		r := do(t, nil, "GET", about, "", "Authorization: "+scheme+token)
+		require.Equal(t, 200, r.status, "%s: %s", scheme, r.body)
+	}
+	require.Equal(t, "authError", do(t, nil, "GET", about+"&access_token=x", "").reason(t))
+	require.Equal(t, "authError", do(t, nil, "GET", about+"&access_token="+token, "", "Authorization: Bearer x").reason(t), "the header counts")
+	require.Equal(t, "required", do(t, nil, "GET", about, "", "Authorization: Basic "+token).reason(t))
+	for _, q := range s.Requests() {
+		require.NotContains(t, q.Query, token, "a token is no text for a log")
+	}
+}

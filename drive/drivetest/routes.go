@@ -87,7 +87,11 @@ var discovery = route{"discovery", "GET", "/discovery/v1/apis/drive/v3/rest", ni
 
 // match finds the route of a request, nil if there is none, and what stands for the {} of its path.
 func match(r *http.Request) (found *route, vars []string) {
-	if r.Method == discovery.verb && r.URL.Path == discovery.path {
+	verb := r.Method
+	if verb == http.MethodHead {
+		verb = http.MethodGet
+	}
+	if verb == discovery.verb && r.URL.Path == discovery.path {
 		return &discovery, nil
 	}
 	segments := strings.Split(r.URL.EscapedPath(), "/")
@@ -97,7 +101,7 @@ func match(r *http.Request) (found *route, vars []string) {
 next:
 	for i := range routes {
 		want := strings.Split(routes[i].path, "/")
-		if routes[i].verb != r.Method || len(want) != len(segments) {
+		if routes[i].verb != verb || len(want) != len(segments) {
 			continue
 		}
 		vars := []string{}
@@ -230,9 +234,9 @@ func (c *call) view(s *store, f *file) *fileView {
 	return &fileView{s: s, f: f, acc: c.acc, root: rootURL(c.r), role: s.roleOf(c.acc.email, f)}
 }
 
-// rootURL is the address of the server as the client knows it.
+// rootURL is the address of the server as the client knows it, also behind a proxy that ends TLS.
 func rootURL(r *http.Request) string {
-	if r.TLS != nil {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host

@@ -210,6 +210,9 @@ func (s *Server) inner() http.Handler {
 
 // route sends a request to the sign-in pages, the batch splitter or, with an account, the API.
 func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		w = headWriter{w}
+	}
 	switch path := r.URL.Path; {
 	case s.isOAuth(path):
 		s.serveOAuth(w, r)
@@ -226,6 +229,11 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		s.metered(w, r)
 	}
 }
+
+// headWriter leaves out the body of a reply to HEAD before it is paced and counted.
+type headWriter struct{ http.ResponseWriter }
+
+func (headWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 // pause waits for d. It returns false if the client left or the server closes before.
 func (s *Server) pause(ctx context.Context, d time.Duration) bool {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
@@ -143,4 +145,23 @@ func TestClientThatLeavesFreesItsRequest(t *testing.T) {
 	require.ErrorIs(t, <-ended, context.Canceled)
 	require.Eventually(t, func() bool { return len(s.Requests()) == 1 }, 10*time.Second, time.Millisecond)
 	require.Zero(t, s.Requests()[0].Status)
+}
+
+func TestAddressesBehindATLSFront(t *testing.T) {
+	s := drivetest.NewServer(t, drivetest.Options{})
+	back, err := url.Parse(s.URL())
+	require.NoError(t, err)
+	front := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(back)
+		r.Out.Host = r.In.Host
+		r.SetXForwarded()
+	}})
+	t.Cleanup(front.Close)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, front.URL+"/upload/drive/v3/files?uploadType=resumable", http.NoBody)
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+s.User("").AccessToken())
+	resp, err := front.Client().Do(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.True(t, strings.HasPrefix(resp.Header.Get("Location"), front.URL+"/upload/"), resp.Header.Get("Location"))
 }
