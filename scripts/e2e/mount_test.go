@@ -32,8 +32,6 @@ func (w *world) mount(t *testing.T, person string, uid int, flags ...string) *mo
 	require.NoError(t, os.MkdirAll(m.dir, 0o755))
 	require.NoError(t, run("chown", "-R", fmt.Sprintf("%d:%d", uid, uid), base))
 	m.by = command{uid: uid, dir: base, env: append(w.signIn(t, person, uid), "SREGFS_STATE_DIR="+filepath.Join(base, "state"))}
-	m.by.run(t, setup.sregfs, append([]string{"mount"}, append(flags, m.dir)...)...)
-	m.mounted = true
 	t.Cleanup(func() {
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(base, "state/log"))
@@ -47,6 +45,8 @@ func (w *world) mount(t *testing.T, person string, uid int, flags ...string) *mo
 			_ = run("fusermount3", "-uz", m.dir)
 		}
 	})
+	m.by.run(t, setup.sregfs, append([]string{"mount"}, append(flags, m.dir)...)...)
+	m.mounted = true
 	return m
 }
 
