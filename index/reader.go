@@ -163,7 +163,8 @@ func (r *Reader) more() {
 	const width = maxSpan / blockSize
 	end := r.bf.have.n - 1
 	first := max(r.asked, (r.next+blockSize-1)/blockSize)
-	last := min((r.next+min(2*r.run, farthest))/blockSize-1, end)
+	ahead := min(2*r.run, farthest, r.bf.s.limit/4) // a small cache must not lose what is read ahead before it is read
+	last := min((r.next+ahead)/blockSize-1, end)
 	if last < first || last-first+1 < width && last != end {
 		return // wait until a whole request is worth it
 	}
