@@ -243,6 +243,7 @@ func (bf *blockFile) save() error {
 	var err error
 	if f := bf.file.Load(); f != nil && !synced {
 		err = unix.Fdatasync(int(f.Fd()))
+		crashpoint("blocks.synced")
 	}
 	if err == nil {
 		err = bf.s.ix.writing(func(txn *badger.Txn) error {

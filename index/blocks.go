@@ -252,6 +252,7 @@ func (bf *blockFile) take(path string) error {
 	if err := syncDir(bf.s.dir); err != nil {
 		return err
 	}
+	crashpoint("draft.adopted")
 	bf.mu.Lock()
 	bf.have.setAll()
 	bf.complete.Store(true)

@@ -92,6 +92,7 @@ func (s *draftStore) create(id uint64, fill func(*os.File) error) (*os.File, err
 	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path+unfinished))
 	}
+	crashpoint("draft.created")
 	return f, nil
 }
 
@@ -261,10 +262,12 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 		if err := s.ix.RemoveDraft(old); err != nil {
 			return err
 		}
+		crashpoint("draft.replaced")
 	}
 	if err := d.save(func(r *draftRecord) { r.Place = to }); err != nil {
 		return err
 	}
+	crashpoint("draft.moved")
 	s.mu.Lock()
 	if s.at[from.fold()] == d {
 		delete(s.at, from.fold())
@@ -305,6 +308,7 @@ func (ix *Index) RemoveDraft(d *Draft) error {
 	s.forget(d)
 	if onDisk {
 		err := os.Remove(s.path(d.id))
+		crashpoint("draft.unlinked")
 		if e := ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(d.id)) }); e != nil {
 			err = errors.Join(err, e)
 		}

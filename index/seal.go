@@ -51,6 +51,7 @@ func (d *Draft) seal(ctx context.Context) error {
 	d.sent.Store(0)
 	err := d.record(ctx, f, size, seq, ref, ext)
 	if err == nil {
+		crashpoint("draft.sealed")
 		d.s.start(d) //nolint:contextcheck // the push outlives who asked for it
 	} else {
 		d.mu.Lock()
@@ -85,6 +86,7 @@ func (d *Draft) record(ctx context.Context, f *os.File, size int64, seq *sequenc
 		sums = h.sum()
 	}
 	ref.Version = sums.md5
+	crashpoint("draft.synced")
 	if _, err := image.Describe(ref, ext, nil, nil); err != nil {
 		return err
 	}

@@ -56,6 +56,7 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 		if err := d.save(func(r *draftRecord) { r.File, r.Source = ids[0], source }); err != nil {
 			return err
 		}
+		crashpoint("id.reserved")
 	}
 	file := drive.NewFile{
 		ID: d.rec.File, Name: meta.Name, Parent: root, Description: meta.Description, Properties: meta.Properties,
@@ -83,7 +84,12 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 	if err != nil {
 		return err
 	}
-	return d.save(func(r *draftRecord) { r.State, r.Session = StateSending, session })
+	crashpoint("session.opened")
+	if err := d.save(func(r *draftRecord) { r.State, r.Session = StateSending, session }); err != nil {
+		return err
+	}
+	crashpoint("session.recorded")
+	return nil
 }
 
 // describe is the metadata the image is published with. It comes from the content, so it is the same after a crash.
@@ -177,6 +183,9 @@ func (s *draftStore) send(ctx context.Context, d *Draft) error {
 	d.mu.Unlock()
 	f, err := s.ix.drive.Upload(ctx, rec.Session, draftBytes{d}, rec.Size, func(offset int64) {
 		d.sent.Store(offset)
+		if offset > 0 {
+			crashpoint("chunk.sent")
+		}
 		if report != nil {
 			report(offset, rec.Size)
 		}
@@ -224,7 +233,12 @@ func (s *draftStore) uploaded(ctx context.Context, d *Draft, f drive.File) error
 		report(d.rec.Size, d.rec.Size)
 	}
 	d.reply = &f
-	return d.save(func(r *draftRecord) { r.State, r.File, r.Session = StateUploaded, f.ID, "" })
+	crashpoint("drive.answered")
+	if err := d.save(func(r *draftRecord) { r.State, r.File, r.Session = StateUploaded, f.ID, "" }); err != nil {
+		return err
+	}
+	crashpoint("uploaded")
+	return nil
 }
 
 // commit puts the image into the catalogue and the state into the journal, in one transaction.
@@ -256,6 +270,7 @@ func (s *draftStore) commit(ctx context.Context, d *Draft) error {
 	if err != nil {
 		return fmt.Errorf("commit %s: %w", strings.TrimSpace(r.ref().Short()), err)
 	}
+	crashpoint("committed")
 	d.mu.Lock()
 	d.rec, d.image = r, img
 	d.mu.Unlock()
@@ -280,6 +295,7 @@ func (s *draftStore) dispose(d *Draft) (Image, error) {
 	if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(d.id)) }); err != nil {
 		return Image{}, err
 	}
+	crashpoint("disposed")
 	d.io.Lock()
 	f := d.file
 	d.file = nil

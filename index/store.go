@@ -87,6 +87,7 @@ func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
 	if err != nil {
 		return fmt.Errorf("record what Drive says: %w", err)
 	}
+	crashpoint("records.stored")
 	ix.remote.set(n.apply)
 	ix.publish(touched...)
 	return nil

@@ -49,6 +49,7 @@ func (ix *Index) remove(ctx context.Context, img Image) error {
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
+	crashpoint("image.trashed")
 	ix.remote.forget(img.File)
 	if err := ix.writing(func(txn *badger.Txn) error { return txn.Delete(fileKey(img.File)) }); err != nil {
 		return err
@@ -76,6 +77,7 @@ func (ix *Index) retag(ctx context.Context, img Image, to image.Ref) (Image, err
 	if err != nil {
 		return Image{}, err
 	}
+	crashpoint("image.patched")
 	if f, err = ix.makeNewest(ctx, f); err != nil {
 		return Image{}, err
 	}
