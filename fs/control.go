@@ -21,10 +21,10 @@ type control struct {
 
 // controls are the files of .sregfs, one table. commands.go and reports.go have what they do.
 var controls = map[string]control{
-	"status":    {read: statusReport},
-	"transfers": {read: transfersReport},
-	"images":    {read: imagesReport},
-	"metrics":   {read: metricsReport},
+	"status":    {read: (*FS).statusReport},
+	"transfers": {read: (*FS).transfersReport},
+	"images":    {read: (*FS).imagesReport},
+	"metrics":   {read: (*FS).metricsReport},
 	"share":     {run: (*FS).runShare},
 	"record":    {run: (*FS).runRecord},
 	"prefetch":  {run: (*FS).runPrefetch},
@@ -46,7 +46,7 @@ func (n controlDir) Attr(_ context.Context, a *fuse.Attr) error {
 
 // controlDirs are the directories in .sregfs.
 func (n controlDir) dirs() map[string]fusefs.Node {
-	return map[string]fusefs.Node{"id": idDir{n.common}, "meta": metaDir{n.common, ""}, "drafts": draftsDir{n.common}}
+	return map[string]fusefs.Node{"id": idDir(n), "meta": metaDir{n.common, ""}, "drafts": draftsDir(n)}
 }
 
 // Lookup finds a control file or directory.

@@ -76,7 +76,7 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	if !req.Valid.Size() {
 		return nil
 	}
-	d, gone := n.fs.draft(n.id), false
+	d := n.fs.draft(n.id)
 	if d == nil {
 		return syscall.ESTALE
 	}
@@ -95,7 +95,7 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 			n.fs.discard(aside)
 		}
 	}
-	if _, gone = n.fs.drafts.find(n.id); gone || n.fs.drafts.opens(d) {
+	if _, gone := n.fs.drafts.find(n.id); gone || n.fs.drafts.opens(d) {
 		return nil // a descriptor will be closed, and then it is pushed
 	}
 	return n.fs.reply(what, n.fs.push(ctx, d, false))

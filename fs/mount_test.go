@@ -131,8 +131,9 @@ func TestOtherUsers(t *testing.T) {
 	content := sif(t, 1<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", content, nil)
 	const nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups "
-	place := func(t *testing.T) string { // t.TempDir is closed to others
-		dir, err := os.MkdirTemp("/tmp", "sregfs-test-")
+	place := func(t *testing.T) string {
+		t.Helper()
+		dir, err := os.MkdirTemp("/tmp", "sregfs-test-") //nolint:usetesting // t.TempDir is closed to others
 		require.NoError(t, err)
 		require.NoError(t, os.Chmod(dir, 0o755))
 		t.Cleanup(func() { require.NoError(t, os.Remove(dir)) })

@@ -2,7 +2,7 @@ package fs
 
 import (
 	"bufio"
-	"context"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -227,17 +227,23 @@ func Unmount(dir string, lazy bool) error {
 
 // fusermount unmounts for who may not call umount(2).
 func fusermount(dir string, lazy bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), unmountTimeout) //nolint:forbidigo // a helper that hangs must not hang us, whatever the caller does
-	defer cancel()
 	args := []string{"-u"}
 	if lazy {
 		args = append(args, "-z")
 	}
-	out, err := exec.CommandContext(ctx, "fusermount3", append(args, "--", dir)...).CombinedOutput()
+	cmd := exec.Command("fusermount3", append(args, "--", dir)...) //nolint:noctx // an unmount is not cut short by who asked for it
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	limit := time.AfterFunc(unmountTimeout, func() { _ = cmd.Process.Kill() })
+	defer limit.Stop()
+	err := cmd.Wait()
 	if err == nil {
 		return nil
 	}
-	text := strings.TrimSpace(string(out))
+	text := strings.TrimSpace(out.String())
 	if strings.Contains(strings.ToLower(text), "busy") { // its only way to say so
 		return fmt.Errorf("unmount %s: %w", dir, unix.EBUSY)
 	}

@@ -90,7 +90,7 @@ func TestHostileNames(t *testing.T) {
 	}
 	require.NotContains(t, m.Sh("ls -A"), ".sregfs")
 	require.Empty(t, m.Sh("ls shared-with-me 2>/dev/null || true"))
-	out, err := exec.Command("find", filepath.Dir(m.Dir()), "-maxdepth", "1", "-newer", m.Dir()).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "find", filepath.Dir(m.Dir()), "-maxdepth", "1", "-newer", m.Dir()).CombinedOutput()
 	require.NoError(t, err)
 	require.NotContains(t, string(out), "/x")
 	m.Sh("rm -r ./*")

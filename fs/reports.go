@@ -11,7 +11,7 @@ import (
 // The reports of the control files: each makes a text when its file is opened.
 
 // statusReport is index.Status as JSON.
-func statusReport(fsys *FS, _ context.Context) ([]byte, error) {
+func (fsys *FS) statusReport(context.Context) ([]byte, error) {
 	s := fsys.ix.Status()
 	s.Mount = fsys.dir
 	b, err := json.MarshalIndent(s, "", "  ")
@@ -19,12 +19,12 @@ func statusReport(fsys *FS, _ context.Context) ([]byte, error) {
 }
 
 // transfersReport is one JSON line per push that is under way or parked.
-func transfersReport(fsys *FS, _ context.Context) ([]byte, error) {
+func (fsys *FS) transfersReport(context.Context) ([]byte, error) {
 	return jsonLines(fsys.ix.Pushes())
 }
 
 // imagesReport is one JSON line per image: mine, then those shared with me.
-func imagesReport(fsys *FS, _ context.Context) ([]byte, error) {
+func (fsys *FS) imagesReport(context.Context) ([]byte, error) {
 	return jsonLines(fsys.ix.Images())
 }
 
@@ -41,7 +41,7 @@ func jsonLines[T any](list []T) ([]byte, error) {
 }
 
 // metricsReport has the figures in the text format of Prometheus.
-func metricsReport(fsys *FS, _ context.Context) ([]byte, error) {
+func (fsys *FS) metricsReport(context.Context) ([]byte, error) {
 	s := fsys.ix.Status()
 	var b bytes.Buffer
 	metric := func(kind, name, help string, value any) {

@@ -58,8 +58,10 @@ func (n imageNode) Getxattr(ctx context.Context, req *fuse.GetxattrRequest, resp
 // Listxattr lists what can be read.
 func (n imageNode) Listxattr(_ context.Context, _ *fuse.ListxattrRequest, resp *fuse.ListxattrResponse) error {
 	img, err := n.fs.ix.ByID(n.file)
-	if err != nil {
+	if errors.Is(err, iofs.ErrNotExist) {
 		return nil // removed, and still open: nothing to list
+	} else if err != nil {
+		return n.fs.reply("list attributes of "+n.file, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(imageXattrs)) {
 		if imageXattrs[name].get == nil || (name == "md5" && img.MD5 == "") || (name == "sha256" && img.SHA256 == "") || (name == "owner" && img.Owner == "") {

@@ -42,7 +42,8 @@ type M struct {
 	c     config
 	cmd   *exec.Cmd
 	stdin io.Closer
-	wait  chan error // has the process's end
+	wait  chan struct{} // closed when the process has ended
+	exit  error         // how; set before wait closes
 
 	came   bool // it was mounted once
 	killed bool // the dead mount is expected
@@ -87,7 +88,7 @@ func (m *M) start() error {
 	require.NoError(m.t, err)
 	self, err := os.Executable()
 	require.NoError(m.t, err)
-	cmd := exec.Command(self)
+	cmd := exec.Command(self) //nolint:noctx // it ends by its standard input, in good order
 	cmd.Env = append(os.Environ(), childVariable+"="+string(text))
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -98,9 +99,12 @@ func (m *M) start() error {
 	cmd.Stdout = w
 	require.NoError(m.t, cmd.Start())
 	require.NoError(m.t, w.Close())
-	m.cmd, m.stdin, m.wait = cmd, stdin, make(chan error, 1)
+	m.cmd, m.stdin, m.wait = cmd, stdin, make(chan struct{})
 	m.killed = false
-	go func() { m.wait <- cmd.Wait() }()
+	go func(ended chan struct{}) {
+		m.exit = cmd.Wait()
+		close(ended)
+	}(m.wait)
 	defer r.Close()
 	if err := m.answer(bufio.NewReader(r)); err != nil {
 		<-m.wait
@@ -188,9 +192,9 @@ func (m *M) stop() error {
 		return nil
 	}
 	_ = m.stdin.Close()
-	err := <-m.wait
+	<-m.wait
 	m.cmd = nil
-	return err
+	return m.exit
 }
 
 // Kill ends the process as kill -9 does. The dead mount stays.
@@ -210,9 +214,9 @@ func (m *M) Remount() {
 
 // Ended waits until the process has ended by itself.
 func (m *M) Ended() error {
-	err := <-m.wait
+	<-m.wait
 	m.cmd = nil
-	return err
+	return m.exit
 }
 
 // cleanup leaves nothing mounted, and fails the test for what should not have been.
