@@ -209,6 +209,42 @@ func TestLargeFileInConstantMemory(t *testing.T) {
 	require.Less(t, peak()-before, uint64(16<<20), "bytes allocated in all, let alone at once")
 }
 
+// TestRestartDoesNotReadAnUploadAgain cuts an upload, restarts the server, and asks how much it has: what it
+// reads for the answer does not grow with the upload.
+func TestRestartDoesNotReadAnUploadAgain(t *testing.T) {
+	const size, total = 160 << 20, 160<<20 + 5
+	r := reopenable(t)
+	c := newClient(t, r.srv, "")
+	_, query, _ := strings.Cut(c.begin(`{"name":"big"}`, "X-Upload-Content-Length", fmt.Sprint(total)), "?")
+	for first := 0; first < size; first += 40 << 20 { // some checkpoints fall between two requests, some inside one
+		sent := c.send("PUT", "/upload/drive/v3/files?"+query, &zeros{40 << 20}, "Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, first+40<<20-1, total))
+		require.Equal(t, 308, sent.status, "%s", sent.body)
+	}
+	c = newClient(t, r.crash(), "")
+	before := bytesRead(t)
+	status := c.send("PUT", "/upload/drive/v3/files?"+query, nil, "Content-Range", "bytes */*")
+	require.Equal(t, 308, status.status, "%s", status.body)
+	require.Equal(t, fmt.Sprintf("bytes=0-%d", size-1), status.header.Get("Range"))
+	require.Less(t, bytesRead(t)-before, 40<<20)
+
+	sent := c.send("PUT", "/upload/drive/v3/files?"+query, &zeros{5}, "Content-Range", fmt.Sprintf("bytes %d-%d/%d", size, total-1, total))
+	require.Equal(t, 200, sent.status, "%s", sent.body)
+	sum := sha256.New()
+	_, err := io.Copy(sum, &zeros{total})
+	require.NoError(t, err)
+	require.Equal(t, hex.EncodeToString(sum.Sum(nil)), c.get(c.object(sent)["id"].(string))["sha256Checksum"])
+}
+
+// bytesRead is how much this process has read so far.
+func bytesRead(t *testing.T) (n int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/io")
+	require.NoError(t, err)
+	_, err = fmt.Sscanf(string(text), "rchar: %d", &n)
+	require.NoError(t, err)
+	return n
+}
+
 // TestMain runs the tests, or, in the child that TestKilledInTheMiddle kills, a server.
 func TestMain(m *testing.M) {
 	dir := os.Getenv("DRIVETEST_SERVE")

@@ -5,6 +5,7 @@ import (
 	"crypto/md5"  //nolint:gosec // the service's checksum, not a defence
 	"crypto/sha1" //nolint:gosec // likewise
 	"crypto/sha256"
+	"encoding"
 	"encoding/hex"
 	"errors"
 	"hash"
@@ -176,9 +177,11 @@ func newDigest() *digest {
 	}
 }
 
+func (d *digest) hashes() [4]hash.Hash { return [...]hash.Hash{d.md5, d.sha1, d.sha256, d.crc32c} }
+
 // Write adds p; it never fails.
 func (d *digest) Write(p []byte) (int, error) {
-	for _, h := range []hash.Hash{d.md5, d.sha1, d.sha256, d.crc32c} {
+	for _, h := range d.hashes() {
 		h.Write(p)
 	}
 	d.size += int64(len(p))
@@ -192,6 +195,36 @@ func (d *digest) fill(r *revision) {
 	r.SHA1 = hex.EncodeToString(d.sha1.Sum(nil))
 	r.SHA256 = hex.EncodeToString(d.sha256.Sum(nil))
 	r.CRC32C = d.crc32c.Sum32()
+}
+
+// counted is a digest put down after Size bytes.
+type counted struct {
+	Size   int64
+	States [4][]byte // of its hashes, in their order
+}
+
+// counted puts d down.
+func (d *digest) counted() counted {
+	c := counted{Size: d.size}
+	for i, h := range d.hashes() {
+		c.States[i], _ = h.(encoding.BinaryMarshaler).MarshalBinary() // those of the library always can
+	}
+	return c
+}
+
+// resume takes up the digest of a content of size bytes: at c if that is part of it, else at its start.
+func (c counted) resume(size int64) *digest {
+	d := newDigest()
+	if c.Size > size {
+		return d
+	}
+	for i, h := range d.hashes() {
+		if h.(encoding.BinaryUnmarshaler).UnmarshalBinary(c.States[i]) != nil { // none, or of another library
+			return newDigest()
+		}
+	}
+	d.size = c.Size
+	return d
 }
 
 // save streams r into a new content, durably. On an error nothing of it remains; one of r comes as it is,

@@ -219,6 +219,9 @@ func (ses *session) receive(body io.Reader, r contentRange, size, limit int64, f
 		if ended {
 			break
 		}
+		if e := ses.checkpoint(p, turn); e != nil {
+			failed = e
+		}
 	}
 	if err := errors.Join(p.Sync(), p.Close()); err != nil && failed == nil {
 		failed = errStore(err)

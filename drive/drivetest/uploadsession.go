@@ -11,7 +11,7 @@ import (
 )
 
 // session is a resumable upload from its opening until a week later. What is in the upper part is stored
-// and does not change but for Done and Gone; how many bytes have come, the content itself says.
+// and does not change but for the last three; how many bytes have come, the content itself says.
 type session struct {
 	ID       string
 	Email    string
@@ -25,8 +25,9 @@ type session struct {
 	Total    int64 // bytes announced at opening; -1 = not
 	Created  time.Time
 	Content  string
-	Done     string `json:",omitempty"` // id of the finished file
-	Gone     int    `json:",omitempty"` // status that answers a session cancelled or failed
+	Done     string  `json:",omitempty"` // id of the finished file
+	Gone     int     `json:",omitempty"` // status that answers a session cancelled or failed
+	Counted  counted `json:",omitzero"`  // digests of the first bytes, which need not be read again after a restart
 
 	st *store
 	live
@@ -37,7 +38,7 @@ const sessionLife = 7 * 24 * time.Hour
 
 // live is the part of a session that lasts as long as the process.
 type live struct {
-	mu     sync.Mutex // guards what follows, and Done and Gone of the session
+	mu     sync.Mutex // guards what follows, and Done, Gone and Counted of the session
 	turn   int        // of the request that may append; an older one that still trickles may not
 	digest *digest    // of the bytes persisted; nil: not counted yet in this process
 }
@@ -110,7 +111,7 @@ const statusCancelled = 499
 
 // take returns how many bytes the session has, or the id of the file it became. To append, the request
 // must own it: an older one that still trickles loses it then. The first time after a restart the bytes
-// are read again for their digests.
+// that came after the last checkpoint are read again for their digests.
 func (ses *session) take(own bool) (done string, size int64, err error) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
@@ -128,15 +129,16 @@ func (ses *session) take(own bool) (done string, size int64, err error) {
 	return "", ses.digest.size, nil
 }
 
-// recount reads what is on disk down to the last whole granule; more than that was never acknowledged.
+// recount goes on from the last checkpoint with what is on disk down to the last whole granule; more than
+// that was never acknowledged.
 func (ses *session) recount() (*digest, error) {
 	size, err := ses.st.contents.size(ses.Content)
 	if err != nil {
 		return nil, err
 	}
 	size -= size % granule
-	d := newDigest()
-	if size == 0 {
+	d := ses.Counted.resume(size)
+	if size == d.size {
 		return d, nil
 	}
 	r, err := ses.st.contents.open(ses.Content)
@@ -144,12 +146,36 @@ func (ses *session) recount() (*digest, error) {
 		return nil, err
 	}
 	defer r.Close()
-	_, err = io.CopyBuffer(d, io.LimitReader(r, size), make([]byte, granule))
+	if _, err := r.Seek(d.size, io.SeekStart); err != nil {
+		return nil, err
+	}
+	_, err = io.CopyBuffer(d, io.LimitReader(r, size-d.size), make([]byte, granule))
 	return d, err
+}
+
+// checkpointStep is how many bytes of an upload are read again after a restart, at most.
+const checkpointStep = 32 << 20
+
+// checkpoint stores the digests every checkpointStep bytes, when these are on disk, if the session still
+// belongs to the request of this turn.
+func (ses *session) checkpoint(p part, turn int) error {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	d := ses.digest
+	if ses.st.journal == nil || ses.turn != turn || d == nil || d.size%granule != 0 || d.size-ses.Counted.Size < checkpointStep {
+		return nil
+	}
+	if err := p.Sync(); err != nil {
+		return errStore(err)
+	}
+	ses.Counted = d.counted()
+	return ses.st.putSession(ses)
 }
 
 // moveSession gives the session a new name; the old one is unknown from now on.
 func (a *api) moveSession(ses *session) (string, error) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
 	err := a.store.update(func(tx *tx) error {
 		delete(tx.s.sessions, ses.ID)
 		tx.row("session/"+ses.ID, nil)
