@@ -129,7 +129,7 @@ func (n dirNode) findCollection(name string) (entry, error) {
 // findTagDir finds the directory of a tag's versions. It is there while it holds something, or if it was made by mkdir.
 func (n dirNode) findTagDir(ref image.Ref) (entry, error) {
 	ref.Collection = collectionOf(n.path)
-	if _, err := n.fs.ix.Versions(n.space, ref); err != nil {
+	if _, err := n.fs.ix.Tag(n.space, ref); err != nil {
 		if !errors.Is(err, iofs.ErrNotExist) || !mine(n.space) || len(n.fs.ix.Drafts(ref.Collection, strings.ToLower(ref.TagDir()))) == 0 {
 			return entry{}, err
 		}

@@ -111,7 +111,7 @@ func (o *openDrafts) tidy(d *index.Draft) {
 // leaveTraces lets pid finish an rm -r of a tag whose last version it has just removed: the tag's directory and its
 // file went at the same moment, and it has the other one still to remove.
 func (fsys *FS) leaveTraces(img index.Image, byTag bool, pid uint32) {
-	if v, err := fsys.ix.Versions("", newestOf(img)); !errors.Is(err, iofs.ErrNotExist) && len(v) > 0 {
+	if t, err := fsys.ix.Tag("", newestOf(img)); err == nil && t.Versions > 0 {
 		return
 	}
 	dirs := []dirNode{fsys.collection("", img.Collection)}

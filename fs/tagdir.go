@@ -50,15 +50,11 @@ func (n tagDirNode) versions() ([]index.Image, error) {
 
 // Attr shows the time of the newest version.
 func (n tagDirNode) Attr(_ context.Context, a *fuse.Attr) error {
-	v, err := n.versions()
-	if err != nil {
+	t, err := n.fs.ix.Tag(n.space, n.ref())
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return n.fs.reply("stat "+n.path(), err)
 	}
-	modified := n.fs.since
-	if len(v) > 0 {
-		modified = v[0].Modified
-	}
-	n.fs.fill(a, n.inode(), os.ModeDir|0o755, modified)
+	n.fs.fill(a, n.inode(), os.ModeDir|0o755, t.Newest.Modified)
 	a.Valid = 0
 	return nil
 }

@@ -1,0 +1,20 @@
+package index
+
+import "sregfs/index/image"
+
+// Tag returns the tag that ref names, as Collection lists it: Newest is without Labels and Properties. It costs a look
+// into memory, which Versions does not; a directory asks this each time somebody passes through it. It returns
+// io/fs.ErrNotExist for what Versions does not know either.
+func (ix *Index) Tag(space string, ref image.Ref) (Tag, error) {
+	ix.cat.mu.RLock()
+	defer ix.cat.mu.RUnlock()
+	t := ix.cat.tag(space, ref)
+	if t == nil {
+		return Tag{}, notExist(ref.Short())
+	}
+	if len(t.images) == 0 {
+		return Tag{Image: t.name.Image, Tag: t.name.Tag}, nil
+	}
+	newest := *t.images[0]
+	return Tag{Image: newest.Image, Tag: newest.Tag, Newest: newest, Versions: len(t.versions())}, nil
+}
