@@ -50,6 +50,7 @@ type Client struct {
 	log     logrus.FieldLogger
 	count   counters
 	hashes  hashes
+	begun   sessions
 }
 
 // counters of a Client; what its fields mean is said at Stats.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,13 +58,44 @@ func (c *Client) BeginUpload(ctx context.Context, f NewFile) (session string, er
 		session = location.String()
 		return nil
 	})
+	if err == nil {
+		c.begun.add(session)
+	}
 	return session, err
 }
 
+// sessions remembers those begun here to which nothing was sent: that they are empty need not be asked.
+type sessions struct {
+	mu    sync.Mutex // guards empty
+	empty map[string]bool
+}
+
+func (s *sessions) add(session string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.empty == nil || len(s.empty) >= sessionsMost {
+		s.empty = map[string]bool{}
+	}
+	s.empty[session] = true
+}
+
+// take says whether session is known to be empty, for the last time.
+func (s *sessions) take(session string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	empty := s.empty[session]
+	delete(s.empty, session)
+	return empty
+}
+
+// sessionsMost bounds the memory; beyond it all are forgotten, which costs each a question.
+const sessionsMost = 1024
+
 // Upload sends what the session does not have yet of content, size bytes, and returns the file Drive made
 // of it, with checksums: whether they agree with the content is the caller's question. Where to go on only
-// Drive knows, so it is asked first, and after each interruption. progress, if not nil, is called with the
-// number of bytes that are safe there: after each reply, from this goroutine; it can go down.
+// Drive knows, so it is asked first, unless this Client just began the session, and after each interruption.
+// progress, if not nil, is called with the number of bytes that are safe there: after each reply, from this
+// goroutine; it can go down.
 //
 // It returns ErrSession when the session is over: begin another, with the same id; and io/fs.ErrExist when
 // that id came into use meanwhile. After any other error Upload can be called again.
@@ -73,7 +105,7 @@ func (c *Client) Upload(ctx context.Context, session string, content io.ReaderAt
 	if err != nil || address.Host == "" || size < 0 {
 		return File{}, &Error{Op: o.name, Kind: ErrSession} // and not a word of what it is
 	}
-	u := &upload{c: c, session: address, content: content, size: size, chunk: chunkFirst}
+	u := &upload{c: c, session: address, content: content, size: size, chunk: chunkFirst, known: c.begun.take(session)}
 	r := c.retrier(o)
 	for most := int64(0); ; {
 		asked, began := !u.known, time.Now()

@@ -104,7 +104,8 @@ func TestUploadThroughFaults(t *testing.T) {
 			content := noise(20 << 20) // a query, a chunk of 16 MiB, and the rest
 			_, session := w.begin(int64(len(content)))
 			w.srv.Fault(fault)
-			f, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+			other := w.client(drive.Options{Auth: w.auth}) // which has to ask
+			f, err := other.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
 			require.NoError(t, err)
 			w.holds(f, content)
 			require.Positive(t, fault.Hits())
@@ -122,9 +123,38 @@ func TestUploadBelievesOnlyTheServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := start(t, drivetest.Options{Quirks: quirks})
 			_, session := w.begin(int64(len(content)))
+			other := w.client(drive.Options{Auth: w.auth}) // which has to ask
+			f, err := other.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+			require.NoError(t, err)
+			w.holds(f, content)
+		})
+	}
+}
+
+func TestUploadAsksOnlyWhatItCannotKnow(t *testing.T) {
+	put := func() *drivetest.Rule { return drivetest.On("PUT", "/upload/*") }
+	content := noise(1 << 20)
+	t.Run("nothing of a session just begun", func(t *testing.T) {
+		w := start(t, drivetest.Options{})
+		_, session := w.begin(int64(len(content)))
+		w.srv.ResetRequests()
+		f, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+		require.NoError(t, err)
+		w.holds(f, content)
+		require.Len(t, w.srv.Requests(), 1)
+	})
+	for name, fault := range map[string]*drivetest.Rule{
+		"cut": put().CutRequest(300 << 10), "reply lost": put().DropReply(),
+		"error before": put().Status(503, "backendError"), "error after": put().Status(500, "internalError").After(),
+	} {
+		t.Run("where its first chunk was left, "+name, func(t *testing.T) {
+			w := start(t, drivetest.Options{})
+			_, session := w.begin(int64(len(content)))
+			w.srv.Fault(fault.Nth(1))
 			f, err := w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
 			require.NoError(t, err)
 			w.holds(f, content)
+			require.Equal(t, 1, fault.Hits())
 		})
 	}
 }
