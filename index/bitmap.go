@@ -56,12 +56,6 @@ func (b *bitmap) setAll() {
 	}
 }
 
-func (b *bitmap) reset() {
-	for i := range b.words {
-		b.words[i].Store(0)
-	}
-}
-
 // bytes is the stored form: bit i is bit i%8 of byte i/8.
 func (b *bitmap) bytes() []byte {
 	out := make([]byte, 0, len(b.words)*8)
@@ -74,14 +68,14 @@ func (b *bitmap) bytes() []byte {
 // parseBitmap reads the stored form of n blocks; a wrong length or a bit beyond n is ErrCorrupt.
 func parseBitmap(n int64, data []byte) (*bitmap, error) {
 	if n < 0 || int64(len(data)) != (n+7)/8 {
-		return nil, fmt.Errorf("index: bitmap of %d bytes for %d blocks: %w", len(data), n, ErrCorrupt)
+		return nil, fmt.Errorf("bitmap of %d bytes for %d blocks: %w", len(data), n, ErrCorrupt)
 	}
 	b := newBitmap(n)
 	for i, x := range data {
 		for ; x != 0; x &= x - 1 {
 			at := int64(i)*8 + int64(bits.TrailingZeros8(x))
 			if at >= n {
-				return nil, fmt.Errorf("index: bitmap has block %d of %d: %w", at, n, ErrCorrupt)
+				return nil, fmt.Errorf("bitmap has block %d of %d: %w", at, n, ErrCorrupt)
 			}
 			b.set(at)
 		}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -247,7 +248,7 @@ func (bf *blockFile) save() error {
 	}
 	if err == nil {
 		err = bf.s.ix.writing(func(txn *badger.Txn) error {
-			if !r.Pinned && bitsOf(r.Have) == 0 {
+			if !r.Pinned && len(bytes.Trim(r.Have, "\x00")) == 0 {
 				return txn.Delete(cacheKey(bf.hash))
 			}
 			b, err := r.encode()
@@ -264,15 +265,6 @@ func (bf *blockFile) save() error {
 		return fmt.Errorf("block cache: %w", err)
 	}
 	return nil
-}
-
-func bitsOf(b []byte) (n int) {
-	for _, x := range b {
-		if x != 0 {
-			n++
-		}
-	}
-	return n
 }
 
 // shut writes the record and closes the file, used or not.

@@ -120,13 +120,13 @@ type cacheRecord struct {
 }
 
 func (r cacheRecord) encode() ([]byte, error) {
-	r.V = 1
+	r.V = recordVersion
 	return json.Marshal(r)
 }
 
 func decodeCacheRecord(b []byte) (r cacheRecord, have *bitmap, err error) {
-	if err = json.Unmarshal(b, &r); err != nil || r.V != 1 || r.Size < 0 || r.File == "" {
-		return cacheRecord{}, nil, fmt.Errorf("index: cache record %.40q: %w", b, errors.Join(ErrCorrupt, err))
+	if err = json.Unmarshal(b, &r); err != nil || r.V != recordVersion || r.Size < 0 || r.File == "" {
+		return cacheRecord{}, nil, corrupt("cache", b, err)
 	}
 	if have, err = parseBitmap(blocksOf(r.Size), r.Have); err != nil {
 		return cacheRecord{}, nil, err
@@ -183,15 +183,6 @@ func (s *blockStore) load() error {
 			if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-func deleteAll(txn *badger.Txn, keys [][]byte) error {
-	for _, k := range keys {
-		if err := txn.Delete(k); err != nil {
-			return err
 		}
 	}
 	return nil

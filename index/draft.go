@@ -26,21 +26,6 @@ const (
 	StateFailed    State = "failed"    // parked with a final error; the bytes are kept
 )
 
-// PartialError is ErrPartial with what is missing: the content is half an image, or nothing at all.
-type PartialError struct {
-	Place Place
-	Err   error // of index/image: ErrTruncated, ErrEmpty, …
-}
-
-// Error says what is missing.
-func (e *PartialError) Error() string { return fmt.Sprintf("%s: %v: %v", e.Place, ErrPartial, e.Err) }
-
-// Is makes e an ErrPartial.
-func (e *PartialError) Is(target error) bool { return target == ErrPartial }
-
-// Unwrap returns what is missing.
-func (e *PartialError) Unwrap() error { return e.Err }
-
 // Draft is a file on this machine that is, or may become, an image: written in any order, pushed as a whole. Its content
 // is a local file, or, until the first change, that of a published image. While it is being pushed it can be read, and
 // writers wait; afterwards it stands for the image it became, and a further write makes a draft of it again. A removed

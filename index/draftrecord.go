@@ -38,7 +38,7 @@ type draftRecord struct {
 }
 
 func (r draftRecord) encode() ([]byte, error) {
-	r.V = 1
+	r.V = recordVersion
 	return json.Marshal(r)
 }
 
@@ -49,8 +49,8 @@ func decodeDraftRecord(b []byte) (r draftRecord, err error) {
 	default:
 		err = errors.Join(err, fmt.Errorf("state %q", r.State))
 	}
-	if err != nil || r.V != 1 || r.Size < 0 {
-		return draftRecord{}, fmt.Errorf("index: draft record %.40q: %w", b, errors.Join(ErrCorrupt, err))
+	if err != nil || r.V != recordVersion || r.Size < 0 {
+		return draftRecord{}, corrupt("draft", b, err)
 	}
 	return r, nil
 }

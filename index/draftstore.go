@@ -250,7 +250,7 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 		if err := ref.Check(); err != nil {
 			return err
 		}
-		if err := d.whole(to); err != nil {
+		if err := d.whole(); err != nil {
 			return err
 		}
 	}

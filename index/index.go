@@ -39,7 +39,6 @@ type Options struct {
 	CacheSize    int64         // bytes; 0 = default
 	CacheMinFree int64         // bytes; 0 = default
 	Poll         time.Duration // between polls of the changes feed; default 10 s, less than 0 = never (Refresh still works)
-	Timeout      time.Duration // how long a push waits for Drive without progress; default 60 s
 	Mount        string        // mount point, recorded for whoever finds the state in use
 	Thumbnail    []byte        // PNG, JPEG or GIF sent with each push; nil = none
 	Log          logrus.FieldLogger
@@ -74,9 +73,6 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Poll == 0 {
 		o.Poll = defaultPoll
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = time.Minute
 	}
 	if o.Log == nil {
 		silent := logrus.New()
@@ -166,8 +162,7 @@ func (ix *Index) open(ctx context.Context) (err error) {
 }
 
 // Close stops and joins everything the index started and releases the state directory. Uploads under way stop and stay
-// in the journal; drafts and records are on disk.
-// A second Close does nothing and answers the same.
+// in the journal; drafts and records are on disk. A second Close does nothing and answers the same.
 func (ix *Index) Close() error { return ix.ended() }
 
 func (ix *Index) close() error {

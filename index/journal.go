@@ -73,7 +73,7 @@ func (d *Draft) finish(j *job, img Image, err error) {
 	}
 }
 
-// The pauses between attempts; Drive's own retries, for Options.Timeout, come before each.
+// The pauses between attempts; the Drive client's own retries come before each.
 const (
 	pauseFirst = time.Second
 	pauseMost  = time.Minute

@@ -115,7 +115,7 @@ func TestAPassingErrorIsReturnedAndThePushGoesOn(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	dir := t.TempDir()
 	client := shortClient(t, srv)
-	ix := indextest.Open(t, srv, index.Options{Dir: dir, Drive: client, Timeout: 300 * time.Millisecond})
+	ix := indextest.Open(t, srv, index.Options{Dir: dir, Drive: client})
 	content := imagetest.SIF(t, block)
 	d := write(t, ix, at("c", "i:t.sif"), content)
 	srv.Fault(drivetest.On("*", "/upload/*").Status(503, "backendError"))

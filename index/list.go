@@ -3,11 +3,10 @@ package index
 import (
 	"context"
 	"errors"
+	iofs "io/fs"
 	"iter"
 	"sync"
 	"time"
-
-	iofs "io/fs"
 
 	"golang.org/x/sync/errgroup"
 

@@ -12,7 +12,7 @@ import (
 
 // Push makes an image of the draft: sealed, sent, checked and in the catalogue when it returns; in background mode,
 // sealed and in the journal, and the Image has no File yet. ctx bounds the wait only: the journal goes on. So it does
-// after a passing error (ErrOffline, ErrSignIn, …), which is returned when Options.Timeout went by without progress. A
+// after a passing error (ErrOffline, ErrSignIn, …), which is returned when the Drive client gave up repeating it. A
 // final error (ErrFull, ErrQuota, io/fs.ErrPermission, ErrDigest, …) parks the push; the draft stays, and RetryPush starts
 // it again. A draft without changes is not sent: what it was made from, or became, is returned.
 //
@@ -30,7 +30,7 @@ func (d *Draft) push(ctx context.Context) (Image, error) {
 		return Image{}, ErrReadOnly
 	}
 	d.mu.Lock()
-	pushing, dirty, img, place := d.busy != nil, d.rec.Dirty && !d.gone, d.image, d.rec.Place
+	pushing, dirty, img := d.busy != nil, d.rec.Dirty && !d.gone, d.image
 	d.mu.Unlock()
 	switch {
 	case pushing: // sealed, or about to be
@@ -41,7 +41,7 @@ func (d *Draft) push(ctx context.Context) (Image, error) {
 	case !dirty && img.File != "":
 		return img, nil
 	case !dirty:
-		return Image{}, &PartialError{Place: place, Err: image.ErrEmpty}
+		return Image{}, partial(image.ErrEmpty)
 	default:
 		if err := d.seal(ctx); err != nil {
 			return Image{}, err
@@ -192,8 +192,9 @@ func (d *Draft) retry() error {
 }
 
 // PushFile pushes a local file, through a draft and the journal. progress, if not nil, is called with the bytes Drive has.
-// The file is copied first, by reference where the disk can. A push of the same
-// name that waits in the journal goes first, and leaves nothing to send if it was the same content. Errors as of Push; after a final one nothing is left behind: the file is the user's.
+// The file is copied first, by reference where the disk can. A push of the same name that waits in the journal goes
+// first, and leaves nothing to send if it was the same content. Errors as of Push; after a final one nothing is left
+// behind: the file is the user's.
 func (ix *Index) PushFile(ctx context.Context, path string, ref image.Ref, ext string, progress func(done, total int64)) (Image, error) {
 	img, err := ix.pushFile(ctx, path, ref, ext, progress)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"sregfs/drive"
 )
 
-// recordVersion is the version every record below is written with. A record with another one is ErrCorrupt.
+// recordVersion is the version every record is written with. A record with another one is ErrCorrupt.
 const recordVersion = 1
 
 // fileRecord is what Drive last said of one image, in a form that does not depend on drive's field names. The tree is

@@ -186,8 +186,7 @@ func (ix *Index) rootName() string {
 // forgetRemote drops everything that came from Drive. Drafts, blocks and directories made here stay.
 func (ix *Index) forgetRemote() error {
 	ids := append(ix.cat.ids(false), ix.cat.ids(true)...)
-	err := ix.dropRecords()
-	if err != nil {
+	if err := ix.dropRecords(); err != nil {
 		return fmt.Errorf("drop the records: %w", err)
 	}
 	ix.remote.set(func(s *syncState) { *s = syncState{} })

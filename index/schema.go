@@ -21,10 +21,9 @@ import (
 //	k <hash>        -> cacheRecord, the blocks on disk of one revision; bits are set only after fdatasync
 //	d <id BE64>     -> draftRecord, one draft and how far its push is: the journal
 const (
-	kMeta = 'm'
-	kFile = 'f'
-	kDir  = 'n'
-
+	kMeta  = 'm'
+	kFile  = 'f'
+	kDir   = 'n'
 	kCache = 'k'
 	kDraft = 'd'
 )
@@ -32,10 +31,9 @@ const (
 // schemaVersion is what this release writes. A directory with a higher one is refused, for its drafts' sake.
 const schemaVersion = 1
 
-func metaKey(name string) []byte { return append([]byte{kMeta}, name...) }
-func fileKey(id string) []byte   { return append([]byte{kFile}, id...) }
-func dirKey(path string) []byte  { return append([]byte{kDir}, path...) }
-
+func metaKey(name string) []byte  { return append([]byte{kMeta}, name...) }
+func fileKey(id string) []byte    { return append([]byte{kFile}, id...) }
+func dirKey(path string) []byte   { return append([]byte{kDir}, path...) }
 func cacheKey(hash string) []byte { return append([]byte{kCache}, hash...) }
 func draftKey(id uint64) []byte   { return binary.BigEndian.AppendUint64([]byte{kDraft}, id) }
 
@@ -114,6 +112,16 @@ func getBytes(txn *badger.Txn, key []byte) ([]byte, error) {
 		return nil, err
 	}
 	return item.ValueCopy(nil)
+}
+
+// deleteAll deletes keys, at most some thousands: a transaction has its limits.
+func deleteAll(txn *badger.Txn, keys [][]byte) error {
+	for _, k := range keys {
+		if err := txn.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // eachKey calls f with every key of a prefix, without the prefix byte, and its value; both live only during the call.

@@ -14,10 +14,9 @@ import (
 // seal closes the draft to writers and makes of it what a push needs: a whole image, on disk for good, with its checksums
 // and its name. On error the draft is as it was.
 func (d *Draft) seal(ctx context.Context) error {
-	place := d.Place()
-	ref, ext, ok := place.Ref()
+	ref, ext, ok := d.Place().Ref()
 	if !ok {
-		return fmt.Errorf("%s: %w", place, ErrNotImage)
+		return ErrNotImage
 	}
 	if err := ref.Check(); err != nil {
 		return err
@@ -39,7 +38,7 @@ func (d *Draft) seal(ctx context.Context) error {
 	if d.gone || d.file == nil {
 		d.mu.Unlock()
 		d.io.Unlock()
-		return fmt.Errorf("%s: %w", place, ErrBusy) // removed, or released, at this moment
+		return ErrBusy // removed, or released, at this moment
 	}
 	busy := make(chan struct{})
 	d.busy = busy
@@ -66,7 +65,7 @@ func (d *Draft) seal(ctx context.Context) error {
 
 // record does the work of seal on the quiet file.
 func (d *Draft) record(ctx context.Context, f *os.File, size int64, seq *sequence, ref image.Ref, ext string) error {
-	if err := d.whole(d.Place()); err != nil {
+	if err := d.whole(); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -98,22 +97,25 @@ func (d *Draft) record(ctx context.Context, f *os.File, size int64, seq *sequenc
 	})
 }
 
-// whole returns a PartialError unless the content is a whole image, or of no format that can tell.
-func (d *Draft) whole(at Place) error {
+// whole returns ErrPartial unless the content is a whole image, or of no format that can tell.
+func (d *Draft) whole() error {
 	d.io.RLock()
 	defer d.io.RUnlock()
 	if d.file == nil {
-		return fmt.Errorf("%s: %w", at, ErrBusy)
+		return ErrBusy
 	}
 	switch err := image.Whole(d.file, d.Size()); {
 	case err == nil, errors.Is(err, image.ErrUnsupported):
 		return nil
 	case errors.Is(err, image.ErrTruncated), errors.Is(err, image.ErrEmpty), errors.Is(err, image.ErrCorrupt):
-		return &PartialError{Place: at, Err: err}
+		return partial(err)
 	default:
 		return err
 	}
 }
+
+// partial is ErrPartial with what is missing, an error of package image.
+func partial(err error) error { return fmt.Errorf("%w: %w", ErrPartial, err) }
 
 // ref is what the sealed draft publishes as.
 func (r draftRecord) ref() image.Ref {

@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"net/http"
 	"os"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -268,7 +267,7 @@ func (s *draftStore) commit(ctx context.Context, d *Draft) error {
 		return txn.Set(draftKey(d.id), b)
 	})
 	if err != nil {
-		return fmt.Errorf("commit %s: %w", strings.TrimSpace(r.ref().Short()), err)
+		return fmt.Errorf("commit %s: %w", r.ref().Short(), err)
 	}
 	crashpoint("committed")
 	d.mu.Lock()

@@ -288,15 +288,7 @@ func (ix *Index) loadFiles(root string) error {
 		damaged = append(damaged, metaKey(metaToken), metaKey(metaShared))
 	}
 	for keys := range slices.Chunk(append(damaged, foreign...), 1000) {
-		err := ix.writing(func(txn *badger.Txn) error {
-			for _, key := range keys {
-				if err := txn.Delete(key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := ix.writing(func(txn *badger.Txn) error { return deleteAll(txn, keys) }); err != nil {
 			return err
 		}
 	}

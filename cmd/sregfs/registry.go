@@ -89,7 +89,7 @@ func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, fun
 	}
 	o.Dir, o.CacheDir = a.set.State, a.set.Cache
 	o.Drive, o.Root, o.RootID = client, a.set.Root, a.set.RootID
-	o.Timeout, o.Thumbnail, o.Log = a.set.Timeout, picture, a.log
+	o.Thumbnail, o.Log = picture, a.log
 	ix, oerr := index.Open(ctx, o)
 	if oerr != nil {
 		client.Close()

@@ -87,7 +87,7 @@ func (c config) run() (err error) {
 	o := c.Options
 	ix, err := index.Open(ctx, index.Options{
 		Dir: o.State, Drive: client, ReadOnly: o.ReadOnly, Remove: o.Remove, Background: o.Background, CacheSize: o.CacheSize,
-		Poll: o.Poll, Timeout: o.Timeout, Mount: c.Dir, Log: logger,
+		Poll: o.Poll, Mount: c.Dir, Log: logger,
 	})
 	if err != nil {
 		return err

@@ -56,9 +56,6 @@ func TryOpen(t testing.TB, srv *drivetest.Server, o index.Options) (*index.Index
 	if o.Poll == 0 {
 		o.Poll = Poll
 	}
-	if o.Timeout == 0 {
-		o.Timeout = 20 * time.Second
-	}
 	ix, err := index.Open(t.Context(), o)
 	if err == nil {
 		t.Cleanup(func() { require.NoError(t, ix.Close()) })
