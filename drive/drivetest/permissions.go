@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 func (a *api) permissionsList(c *call) error {
@@ -145,7 +146,7 @@ func (a *api) parseGrant(c *call, body map[string]json.RawMessage) (grant, error
 		switch {
 		case g.Address == "":
 			return grant{}, &apiError{Status: 400, Reason: "required", Message: "Permission value field required"}
-		case !strings.Contains(strings.Trim(g.Address, "@"), "@") || strings.ContainsAny(g.Address, " \t\r\n<>,;"):
+		case !isAddress(g.Address):
 			return grant{}, &apiError{Status: 400, Reason: "invalid", Message: "The specified emailAddress is invalid or not applicable for the given permission type.", LocationType: "other", Location: "permission.emailAddress"}
 		case notify == "false" && g.Type == "user" && !a.store.known(g.Address):
 			return grant{}, &apiError{Status: 400, Reason: "invalidSharingRequest", Message: `Bad Request. User message: "You are trying to invite ` + g.Address + `. Since there is no Google account associated with this email address, you must check the 'Notify people' box to invite this recipient."`}
@@ -168,6 +169,14 @@ func (a *api) parseGrant(c *call, body map[string]json.RawMessage) (grant, error
 		return grant{}, errParameter("sendNotificationEmail", "Notification emails can only be sent to users and groups.")
 	}
 	return g, nil
+}
+
+// isAddress tells whether text looks like an e-mail address, and can be the name of a directory.
+func isAddress(text string) bool {
+	name, domain, ok := strings.Cut(text, "@")
+	return ok && name != "" && domain != "" && !strings.ContainsFunc(text, func(c rune) bool {
+		return unicode.IsSpace(c) || unicode.IsControl(c) || strings.ContainsRune(`/\<>,;`, c)
+	})
 }
 
 // transfers tells whether the call makes an owner, which must be asked for expressly.

@@ -65,6 +65,11 @@ func Open(o Options) (*Server, error) {
 	if len(o.Users) == 0 {
 		o.Users = []string{DefaultUser}
 	}
+	for _, user := range o.Users {
+		if !isAddress(user) {
+			return nil, fmt.Errorf("open emulated Drive: user %q is no e-mail address", user)
+		}
+	}
 	st, err := openStore(o)
 	if err != nil {
 		return nil, fmt.Errorf("open emulated Drive: %w", err)

@@ -117,6 +117,15 @@ func TestOpenRefusesBrokenState(t *testing.T) {
 	require.ErrorContains(t, err, "oauth.json")
 }
 
+func TestOpenRefusesWhatIsNoAddress(t *testing.T) {
+	for _, user := range []string{"", "nobody", "@uni.edu", "ann@", "../../ann@uni.edu", "a/b@uni.edu", "ann@uni.edu\n", "a b@uni.edu"} {
+		dir := t.TempDir()
+		_, err := drivetest.Open(drivetest.Options{Dir: dir, Users: []string{"bob@uni.edu", user}})
+		require.ErrorContains(t, err, "e-mail address", "%q", user)
+		require.NoFileExists(t, dir+"/journal")
+	}
+}
+
 func TestListenWithoutHostIsLoopback(t *testing.T) {
 	s, err := drivetest.Open(drivetest.Options{})
 	require.NoError(t, err)
