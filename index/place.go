@@ -37,7 +37,7 @@ func (p Place) Ref() (ref image.Ref, ext string, ok bool) {
 	}
 	ref.Collection, ref.Version = p.Collection, ""
 	if ref.Collection == "" {
-		ref.Collection = "library"
+		ref.Collection = image.DefaultCollection
 	}
 	return ref.Fold(), ext, true
 }

@@ -20,6 +20,15 @@ import (
 // extensions are the endings of image files, none of them part of an image's name.
 var extensions = []string{".sif", ".simg", ".img", ".sqsh"}
 
+// Extensions returns the endings of image files, with their dots, the usual one first.
+func Extensions() []string { return slices.Clone(extensions) }
+
+// Names at the top of the tree that are not collections.
+const (
+	ControlDir = ".sregfs"        // control files
+	SharedDir  = "shared-with-me" // images of other people
+)
+
 // Names of temporary files begin or end with these: rsync's .x.Ab12Cd, editors' .x.swp, #x# and x~.
 const (
 	draftPrefixes = ".~#"
@@ -28,7 +37,7 @@ const (
 
 // Reserved tells whether name, in any case, is one of the tree's own at its top: no collection may have it.
 func Reserved(name string) bool {
-	return strings.EqualFold(name, ".sregfs") || strings.EqualFold(name, "shared-with-me")
+	return strings.EqualFold(name, ControlDir) || strings.EqualFold(name, SharedDir)
 }
 
 // SplitExt cuts an image extension off the end of name. ext is lower-case with its dot, one of .sif .simg .img .sqsh,

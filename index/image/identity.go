@@ -32,7 +32,7 @@ func Identify(name string, props map[string]string) Identity {
 		said, ok = split(base)
 	}
 	if !ok {
-		said = Ref{Collection: defaultCollection, Image: base}
+		said = Ref{Collection: DefaultCollection, Image: base}
 	}
 	r := Ref{props[keyCollection], props[keyImage], props[keyTag], props[keyVersion]}
 	r.Collection = first(r.Collection, said.Collection)
@@ -64,7 +64,7 @@ func split(text string) (Ref, bool) {
 	if r.Image == "" || tagged && tag == "" || !sane(text) {
 		return Ref{}, false
 	}
-	r.Collection = first(r.Collection, defaultCollection)
+	r.Collection = first(r.Collection, DefaultCollection)
 	return r, true
 }
 
@@ -90,7 +90,7 @@ func tidy(collection string) string {
 		deep := strings.Join(segments[maxDepth-1:], "%2F")
 		segments = append(segments[:maxDepth-1], deep)
 	}
-	return first(strings.Join(segments, "/"), defaultCollection)
+	return first(strings.Join(segments, "/"), DefaultCollection)
 }
 
 func first(texts ...string) string {

@@ -9,7 +9,7 @@ import (
 
 // What a name is made of when it does not say.
 const (
-	defaultCollection = "library"
+	DefaultCollection = "library"
 	defaultTag        = "latest"
 )
 
@@ -35,7 +35,7 @@ func Parse(text string) (Ref, error) {
 	var r Ref
 	rest, version, versioned := strings.Cut(rest, "@")
 	slash := strings.LastIndexByte(rest, '/')
-	r.Collection = defaultCollection
+	r.Collection = DefaultCollection
 	if slash >= 0 {
 		r.Collection = rest[:slash]
 	}
