@@ -76,6 +76,8 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	if !req.Valid.Size() {
 		return nil
 	}
+	ctx, done := n.fs.steadfast(ctx, req.Pid)
+	defer done()
 	d := n.fs.draft(n.id)
 	if d == nil {
 		return syscall.ESTALE
@@ -102,11 +104,13 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 }
 
 // Fsync makes the draft durable on this machine, and waits for Drive if it is on its way there already.
-func (n draftNode) Fsync(ctx context.Context, _ *fuse.FsyncRequest) error {
+func (n draftNode) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
 	d := n.fs.draft(n.id)
 	if d == nil {
 		return nil // Drive has it
 	}
+	ctx, done := n.fs.steadfast(ctx, req.Pid)
+	defer done()
 	err := d.Sync()
 	if err == nil {
 		switch d.State() {
@@ -165,6 +169,8 @@ func (h *draftHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	if _, gone := h.fs.drafts.find(h.draft.ID()); gone {
 		return nil
 	}
+	ctx, done := h.fs.steadfast(ctx, req.Pid)
+	defer done()
 	return h.fs.reply("push "+h.name(), h.fs.push(ctx, h.draft, h.inherited(req.Pid)))
 }
 

@@ -39,6 +39,8 @@ func (n tagDirNode) Rename(ctx context.Context, req *fuse.RenameRequest, newDir 
 
 func (fsys *FS) rename(ctx context.Context, req *fuse.RenameRequest, from folder, path string, newDir fusefs.Node) error {
 	what := fmt.Sprintf("rename %s to %s", path, req.NewName)
+	ctx, done := fsys.steadfast(ctx, req.Pid)
+	defer done()
 	err := fsys.mayChange(&req.Header)
 	if err == nil {
 		err = fsys.move(ctx, from, req.OldName, newDir, req.NewName)

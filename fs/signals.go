@@ -1,0 +1,69 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lookAgain is how often the signals of an interrupted program are looked at: the kernel tells of the first one only.
+const lookAgain = 200 * time.Millisecond
+
+// stopping are the signals by which somebody ends a program, as bits of /proc/PID/status. SIGKILL stands there for
+// every signal that will kill the program, because the kernel then adds it to the set of each of its threads.
+const stopping = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGQUIT-1) | 1<<(unix.SIGKILL-1) | 1<<(unix.SIGTERM-1)
+
+// steadfast returns a context for a wait on behalf of thread, which a signal ends only if it is one of stopping, and a
+// function that releases it. The kernel interrupts a request for any signal that the program handles, be it SIGALRM or
+// the SIGURG by which Go's runtime preempts itself; a push that failed for one of those would fail at random.
+func (fsys *FS) steadfast(ctx context.Context, thread uint32) (context.Context, context.CancelFunc) {
+	steady, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	atUnmount := context.AfterFunc(fsys.base, func() { cancel(errUnmounting) })
+	interrupted := context.AfterFunc(ctx, func() {
+		again := time.NewTicker(lookAgain)
+		defer again.Stop()
+		for !stopped(thread) {
+			select {
+			case <-steady.Done():
+				return
+			case <-again.C:
+			}
+		}
+		cancel(context.Canceled)
+	})
+	return steady, func() {
+		interrupted()
+		atUnmount()
+		cancel(nil)
+	}
+}
+
+// stopped says whether a signal waits for thread that is meant to end its program. A thread that cannot be looked at,
+// in another PID namespace, gets the benefit of the doubt: its user must not be stuck.
+func stopped(thread uint32) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+	if err != nil {
+		return true
+	}
+	pending := signals(status, "SigPnd:") | signals(status, "ShdPnd:")
+	return pending&^signals(status, "SigBlk:")&stopping != 0
+}
+
+// signals reads one set of signals of /proc/PID/status.
+func signals(status []byte, field string) uint64 {
+	for line := range bytes.Lines(status) {
+		if value, ok := bytes.CutPrefix(line, []byte(field)); ok {
+			set, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
+			if err != nil {
+				return 0
+			}
+			return set
+		}
+	}
+	return 0
+}
