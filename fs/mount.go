@@ -52,7 +52,7 @@ func Mount(ctx context.Context, dir string, ix *index.Index, o Options) (*Mounte
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
-	conn, err := fuse.Mount(dir, o.mountOptions()...)
+	conn, err := mountKernel(dir, o.mountOptions())
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", dir, err)
 	}

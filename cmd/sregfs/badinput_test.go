@@ -94,6 +94,16 @@ func TestBadMountPoints(t *testing.T) {
 	require.Empty(t, ann.sh("ls "+mnt).ok(t), "the first mount goes on")
 }
 
+func TestMountRefusedByTheHelper(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, os.MkdirAll(w.path("bin"), 0o755))
+	require.NoError(t, os.WriteFile(w.path("bin", "fusermount3"), []byte("#!/bin/sh\necho 'fusermount3: user has no write access to mountpoint' >&2\nexit 1\n"), 0o755))
+	mnt := w.path("mnt")
+	require.NoError(t, os.Mkdir(mnt, 0o755))
+	oneLine(t, w.as("ann@uni.edu", "PATH="+w.path("bin")+":"+os.Getenv("PATH")).sregfs("mount", mnt), exitError, mnt, "no write access to mountpoint")
+	notMounted(t, mnt)
+}
+
 func TestBadUsage(t *testing.T) {
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
@@ -211,6 +221,29 @@ func TestUmountWaitsForPushes(t *testing.T) {
 	ann.sregfs("umount", mnt).ok(t)
 	require.Equal(t, 1, images(w))
 	notMounted(t, mnt)
+}
+
+// Whoever waits for a push that cannot go on is told why, and what else there is.
+func TestUmountSaysWhatAPushWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	ann := w.as("ann@uni.edu")
+	w.file("i.sif", imagetest.SIF(t, 300_000))
+	mnt := ann.mount("--timeout", "2s")
+	w.srv.Fault(drivetest.On("GET", "/drive/v3/files/generateIds").Status(503, "backendError"))
+	require.NotZero(t, ann.sh("mkdir "+mnt+"/c && cp i.sif "+mnt+"/c/i:t.sif").code)
+	r := ann.sh("timeout 2 $SREGFS umount " + mnt)
+	require.NotZero(t, r.code, "it waits")
+	require.Contains(t, r.err, "c/i:t")
+	require.Contains(t, r.err, ": Google Drive ")
+	require.Contains(t, r.err, "--no-wait")
+	w.srv.ClearFaults()
+	ann.sregfs("umount", mnt).ok(t)
+	require.Equal(t, 1, images(w))
+}
+
+func TestUmountOfNoMount(t *testing.T) {
+	w := newWorld(t)
+	oneLine(t, w.as("ann@uni.edu").sregfs("umount", t.TempDir()), exitError, "is not a mount point")
 }
 
 func TestInterruptedMountCleansUp(t *testing.T) {

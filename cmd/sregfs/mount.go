@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -135,13 +137,8 @@ func (m *mountFlags) finish() error {
 	default:
 		return usagef("--push is close or background, not %q", m.push)
 	}
-	switch m.rm {
-	case "trash":
-		m.index.Remove = index.RemoveTrash
-	case "delete":
-		m.index.Remove = index.RemoveDelete
-	case "deny":
-		m.index.Remove = index.RemoveDeny
+	switch m.index.Remove = index.Removal(m.rm); m.index.Remove {
+	case index.RemoveTrash, index.RemoveDelete, index.RemoveDeny:
 	default:
 		return usagef("--rm is trash, delete or deny, not %q", m.rm)
 	}
@@ -177,6 +174,11 @@ func (a *app) serveMount(ctx context.Context, dir string, m mountFlags) (err err
 	if err := a.checkMount(dir, m); err != nil {
 		return err
 	}
+	// The FUSE library says its last words in the standard log.
+	words := a.log.WriterLevel(logrus.WarnLevel)
+	defer words.Close()
+	log.SetFlags(0)
+	log.SetOutput(words)
 	m.index.Mount, m.fs.Log = dir, a.log
 	ix, closeIndex, err := a.openIndex(ctx, m.index)
 	if err != nil {
