@@ -219,6 +219,8 @@ func Unmount(dir string, lazy bool) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%s is not a mount point: %w", dir, err)
 	case !errors.Is(err, unix.EPERM):
 		return fmt.Errorf("unmount %s: %w", dir, err)
 	}

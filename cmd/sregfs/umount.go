@@ -49,6 +49,7 @@ with them. Nothing is lost either way.`,
 func (a *app) waitPushes(ctx context.Context, dir string) error {
 	bars := newBars(a)
 	defer bars.finish()
+	said := map[string]string{} // why each push does not go on, as the user was told
 	for {
 		status, err := readStatus(dir)
 		if err != nil {
@@ -61,6 +62,10 @@ func (a *app) waitPushes(ctx context.Context, dir string) error {
 				a.log.Warnf("%s is not in Drive, and kept: %s", p.Ref, p.Error)
 			default:
 				waiting++
+				if p.Error != said[p.Ref] && p.Error != "" {
+					said[p.Ref] = p.Error
+					a.log.Warnf("waiting for the push of %s (--no-wait leaves it to the next mount): %s", p.Ref, p.Error)
+				}
 				bars.show("push "+p.Ref, p.Done, p.Total)
 			}
 		}
