@@ -32,6 +32,9 @@ sregfs uses that Drive. /debug/requests shows each request, POST to
 			if o.Dir == "" {
 				return usagef("emulator needs --dir DIR")
 			}
+			if latency < 0 {
+				return usagef("--latency %s is less than nothing", latency)
+			}
 			o.Shape.Latency = latency
 			var err error
 			if o.Shape.PerConnection, err = parseSize("bandwidth", perConnection); err != nil {
@@ -66,7 +69,10 @@ sregfs uses that Drive. /debug/requests shows each request, POST to
 // serveDrive runs a Drive until ctx ends.
 func serveDrive(ctx context.Context, o drivetest.Options, listen string, faults []string, out io.Writer) error {
 	srv, err := drivetest.Open(o)
-	if err != nil {
+	switch {
+	case errors.Is(err, drivetest.ErrAddress):
+		return usagef("--user: %v", err)
+	case err != nil:
 		return fmt.Errorf("emulator: %w", err)
 	}
 	for _, text := range faults {

@@ -15,6 +15,9 @@ import (
 // DefaultUser is the account of a Server whose Options name none.
 const DefaultUser = "ann@uni.edu"
 
+// ErrAddress is returned by Open for a user whose name is no e-mail address.
+var ErrAddress = errors.New("no e-mail address")
+
 // closeGrace is how long Close lets requests under way finish by themselves. Stalls, delays and paced
 // transfers do not count on it: they end as soon as Close is called.
 const closeGrace = 3 * time.Second
@@ -67,7 +70,7 @@ func Open(o Options) (*Server, error) {
 	}
 	for _, user := range o.Users {
 		if !isAddress(user) {
-			return nil, fmt.Errorf("open emulated Drive: user %q is no e-mail address", user)
+			return nil, fmt.Errorf("open emulated Drive: %w: %q", ErrAddress, user)
 		}
 	}
 	st, err := openStore(o)

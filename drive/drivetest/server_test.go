@@ -121,7 +121,7 @@ func TestOpenRefusesWhatIsNoAddress(t *testing.T) {
 	for _, user := range []string{"", "nobody", "@uni.edu", "ann@", "../../ann@uni.edu", "a/b@uni.edu", "ann@uni.edu\n", "a b@uni.edu"} {
 		dir := t.TempDir()
 		_, err := drivetest.Open(drivetest.Options{Dir: dir, Users: []string{"bob@uni.edu", user}})
-		require.ErrorContains(t, err, "e-mail address", "%q", user)
+		require.ErrorIs(t, err, drivetest.ErrAddress, "%q", user)
 		require.NoFileExists(t, dir+"/journal")
 	}
 }
