@@ -41,7 +41,7 @@ func (p person) login(args ...string) *signIn {
 	require.NoError(t, s.cmd.Start())
 	for s.url == "" {
 		line, err := s.out.ReadString('\n')
-		require.NoError(t, err, s.errors.String())
+		require.NoError(t, err)
 		s.printed.WriteString(line)
 		if line = strings.TrimSpace(line); strings.HasPrefix(line, "http") {
 			s.url = line

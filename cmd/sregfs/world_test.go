@@ -99,7 +99,7 @@ func (p person) sh(script string) result {
 
 func (p person) exec(name string, args ...string) result {
 	p.w.t.Helper()
-	ctx, cancel := context.WithTimeout(p.w.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(p.w.t.Context(), 15*time.Minute)
 	defer cancel()
 	self, err := os.Executable()
 	require.NoError(p.w.t, err)
