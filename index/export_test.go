@@ -3,7 +3,16 @@ package index
 import (
 	"context"
 	"fmt"
+	"time"
 )
+
+// Soon is how long after a first listing the next one is due, at most.
+const Soon = settled
+
+// Later makes the listings due that are due d from now.
+func Later(ix *Index, d time.Duration) {
+	ix.remote.set(func(s *syncState) { s.relist, s.relistShared = s.relist.Add(-d), s.relistShared.Add(-d) })
+}
 
 // DraftFile is the path of d's bytes, for tests that change them behind its back.
 func DraftFile(ix *Index, d *Draft) string { return ix.drafts.path(d.id) }

@@ -32,15 +32,44 @@ func (ix *Index) listMine(ctx context.Context) (int, error) {
 			return n, err
 		}
 	}
-	return n, ix.store(nil, nil, news{token: token, listed: time.Now()})
+	if err := ix.store(nil, nil, news{token: token, listed: time.Now()}); err != nil {
+		return n, err
+	}
+	ix.remote.set(func(now *syncState) { now.relist = again(s.token == "") })
+	return n, nil
+}
+
+// overdue is when a listing of an earlier process is to be repeated; zero if there was none.
+func overdue(listed time.Time) time.Time {
+	if listed.IsZero() {
+		return time.Time{}
+	}
+	if due := listed.Add(relist); due.After(again(true)) {
+		return due
+	}
+	return again(true)
 }
 
 // listShared lists what other people share with me.
 func (ix *Index) listShared(ctx context.Context) error {
+	first := ix.remote.get().relistShared.IsZero()
 	if _, err := ix.walk(ctx, ix.drive.SharedImages(ctx), true); err != nil {
 		return err
 	}
-	return ix.store(nil, nil, news{shared: time.Now()})
+	if err := ix.store(nil, nil, news{shared: time.Now()}); err != nil {
+		return err
+	}
+	ix.remote.set(func(now *syncState) { now.relistShared = again(first) })
+	return nil
+}
+
+// again is when a listing is to be repeated. A first one soon: it lags, and what it did not show yet may be older than
+// the feed's token, which was new.
+func again(first bool) time.Time {
+	if first {
+		return time.Now().Add(settled)
+	}
+	return time.Now().Add(relist)
 }
 
 // walk stores what a listing shows, page by page. Listings lag: an image we hold and the listing lacks is asked for by

@@ -76,6 +76,7 @@ type rootRecord struct {
 	Name     string `json:"name,omitempty"`     // as asked for, "" if asked for by id
 	ID       string `json:"id,omitempty"`       // "" until it is found or made
 	Reserved string `json:"reserved,omitempty"` // id for a folder about to be made, so that making it twice makes one
+	Made     bool   `json:"made,omitempty"`     // by us, as there seemed to be none
 	Account  string `json:"account,omitempty"`  // e-mail address of whose Drive this is
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -54,10 +55,10 @@ func (ix *Index) ensureRoot(ctx context.Context) error {
 			return err
 		}
 	}
-	if rec.ID != "" {
-		err = ix.checkFolder(ctx, rec.ID)
-	} else {
+	if rec.ID == "" {
 		rec, err = ix.findRoot(ctx, rec)
+	} else {
+		err = ix.checkFolder(ctx, rec.ID)
 	}
 	if err != nil {
 		return err
@@ -101,7 +102,7 @@ func (ix *Index) findRoot(ctx context.Context, rec rootRecord) (rootRecord, erro
 	case err != nil:
 		return rec, err
 	}
-	ix.noteOthers(f, more)
+	ix.noteOthers(f.ID, more)
 	rec.ID = f.ID
 	return rec, ix.pin(rec)
 }
@@ -123,7 +124,7 @@ func (ix *Index) makeRoot(ctx context.Context, rec rootRecord) (rootRecord, erro
 	if err != nil {
 		return rec, fmt.Errorf("make the folder %q: %w", ix.o.Root, err)
 	}
-	rec.ID, rec.Reserved = made.ID, ""
+	rec.ID, rec.Reserved, rec.Made = made.ID, "", true
 	// Folders of one name are told apart by their times, and then by their ids. Drive's times are milliseconds, so whoever
 	// looks must see all that were made in the millisecond of the own.
 	select {
@@ -133,21 +134,47 @@ func (ix *Index) makeRoot(ctx context.Context, rec rootRecord) (rootRecord, erro
 	}
 	if first, more, err := ix.drive.Folder(ctx, ix.o.Root); err == nil && first.ID != made.ID {
 		if err := ix.drive.Trash(ctx, made.ID); err != nil {
-			ix.noteOthers(first, more)
+			ix.noteOthers(first.ID, more)
 		}
-		rec.ID = first.ID
+		rec.ID, rec.Made = first.ID, false
 	}
 	return rec, ix.pin(rec)
 }
 
+// yieldRoot looks again for folders of the registry's name, once listings had time to show them all, if ours was made by
+// us. If another is older, two machines started before either saw the other's folder. The one that made the later folder
+// yields, while that is empty: every machine to come will use the older one. The empty folder stays, as another program
+// may be filling it.
+func (ix *Index) yieldRoot(ctx context.Context) error {
+	rec := ix.remote.pinned()
+	if !rec.Made {
+		return nil
+	}
+	first, more, err := ix.drive.Folder(ctx, ix.o.Root)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // that ours has gone, others find out
+	}
+	if err != nil {
+		return err
+	}
+	if first.ID != rec.ID && len(ix.cat.ids(false)) == 0 && len(ix.Pushes()) == 0 {
+		rec.ID, rec.Made = first.ID, false
+		if err := ix.pin(rec); err != nil {
+			return err
+		}
+	}
+	ix.noteOthers(rec.ID, slices.DeleteFunc(append(more, first), func(f drive.File) bool { return f.ID == rec.ID }))
+	return nil
+}
+
 // noteOthers reports folders of the registry's name that are not used.
-func (ix *Index) noteOthers(used drive.File, more []drive.File) {
+func (ix *Index) noteOthers(used string, more []drive.File) {
 	ids := make([]string, 0, len(more))
 	for _, f := range more {
 		ids = append(ids, f.ID)
 	}
 	if len(ids) > 0 {
-		ix.log.Warnf("My Drive has %d folders named %q; the oldest (id %s) is used, not %v", len(ids)+1, used.Name, used.ID, ids)
+		ix.log.Warnf("My Drive has %d folders named %q; the one with the id %s is used, not %v", len(ids)+1, ix.o.Root, used, ids)
 	}
 	ix.remote.set(func(s *syncState) { s.others = ids })
 }

@@ -3,6 +3,7 @@ package index_test
 import (
 	iofs "io/fs"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,53 @@ func TestSecondFolderIsReported(t *testing.T) {
 	require.Equal(t, first.ID, ix.Status().RootID)
 	require.Equal(t, []string{second.ID}, ix.Status().OtherRoots)
 	require.False(t, has(ix, f.ID))
+}
+
+// twoFolders is a Drive on which two machines made a folder each, before listings showed either the other's; settle
+// makes them look again, later.
+func twoFolders(t *testing.T) (ann *drivetest.User, first, second *index.Index, settle func(*index.Index)) {
+	var ahead atomic.Int64 // of Drive's clock
+	srv := drivetest.NewServer(t, drivetest.Options{
+		Now:    func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		Quirks: drivetest.Quirks{ListLag: time.Minute},
+	})
+	first = indextest.Open(t, srv, index.Options{Poll: -1})
+	second = indextest.Open(t, srv, index.Options{Poll: -1})
+	require.NotEqual(t, first.Status().RootID, second.Status().RootID)
+	return srv.User(""), first, second, func(ix *index.Index) {
+		ahead.Store(int64(2 * time.Minute))
+		index.Later(ix, index.Soon)
+		indextest.Refresh(t, ix)
+	}
+}
+
+func TestLaterOfTwoFoldersYields(t *testing.T) {
+	ann, first, second, settle := twoFolders(t)
+	own := second.Status().RootID
+	f := indextest.PutRaw(t, ann, drivetest.File{
+		Name: "x.sif", Parents: []string{first.Status().RootID}, Properties: map[string]string{"type": "container"},
+	}, []byte("x"))
+	settle(first)
+	settle(second)
+	require.Equal(t, first.Status().RootID, second.Status().RootID)
+	require.True(t, has(first, f.ID))
+	require.True(t, has(second, f.ID))
+	require.Equal(t, []string{own}, first.Status().OtherRoots)
+	require.Equal(t, []string{own}, second.Status().OtherRoots)
+}
+
+// Images must not vanish: a folder that holds some does not yield.
+func TestFolderInUseDoesNotYield(t *testing.T) {
+	ann, first, second, settle := twoFolders(t)
+	own := second.Status().RootID
+	f := indextest.PutRaw(t, ann, drivetest.File{
+		Name: "x.sif", Parents: []string{own}, Properties: map[string]string{"type": "container"},
+	}, []byte("x"))
+	indextest.Refresh(t, second)
+	settle(second)
+	require.Equal(t, own, second.Status().RootID)
+	require.True(t, has(second, f.ID))
+	require.Equal(t, []string{first.Status().RootID}, second.Status().OtherRoots)
 }
 
 func TestPinnedRootIsNotReplaced(t *testing.T) {

@@ -250,11 +250,7 @@ func (ix *Index) load() error {
 			return err
 		}
 	}
-	for _, t := range []*time.Time{&s.listed, &s.shared} {
-		if soon := time.Now().Add(settled - relist); !t.IsZero() && t.Before(soon) {
-			*t = soon
-		}
-	}
+	s.relist, s.relistShared = overdue(s.listed), overdue(s.shared)
 	ix.remote.set(func(now *syncState) { *now = s })
 	if err := ix.loadFiles(s.pin.ID); err != nil {
 		return err
@@ -284,7 +280,7 @@ func (ix *Index) loadFiles(root string) error {
 		return err
 	}
 	if len(damaged) > 0 {
-		ix.remote.set(func(s *syncState) { s.token, s.shared = "", time.Time{} })
+		ix.remote.set(func(s *syncState) { s.token, s.relistShared = "", time.Time{} })
 		damaged = append(damaged, metaKey(metaToken), metaKey(metaShared))
 	}
 	for keys := range slices.Chunk(append(damaged, foreign...), 1000) {

@@ -12,7 +12,7 @@ import (
 // (the feed was seen to miss deletions and withdrawn shares) and after Drive refuses the token.
 const (
 	relist     = time.Hour
-	settled    = 10 * time.Minute // a warm start is ready without a listing; one that is overdue comes this much later
+	settled    = 10 * time.Minute // after a start: a warm one needs no listing, and the listing of a cold one may have lagged
 	lag        = time.Hour        // how long listings were seen to show what is gone
 	maxBackoff = 30 * time.Second // between attempts while Drive cannot be reached: it may be back any moment
 )
@@ -37,6 +37,8 @@ type syncState struct {
 	others  []string  // ids of other folders of the registry's name
 	recheck map[string]bool
 	removed map[string]time.Time // files removed through us, while listings may still show them
+
+	relist, relistShared time.Time // when the listings are due again; zero = now
 }
 
 func newRemote() *remote { return &remote{turn: make(chan struct{}, 1)} }
@@ -154,7 +156,7 @@ func (ix *Index) sync(ctx context.Context) error {
 		err := ix.poll(ctx, s.token)
 		if errors.Is(err, ErrToken) {
 			ix.log.Debugf("listing afresh: %v", err)
-			ix.remote.set(func(s *syncState) { s.token, s.shared = "", time.Time{} })
+			ix.remote.set(func(s *syncState) { s.token, s.relistShared = "", time.Time{} })
 		} else if err != nil {
 			return err
 		}
@@ -163,7 +165,12 @@ func (ix *Index) sync(ctx context.Context) error {
 		}
 		s = ix.remote.get()
 	}
-	if s.token == "" || time.Since(s.listed) > relist {
+	if s.token == "" || time.Now().After(s.relist) {
+		if s.token != "" {
+			if err := ix.yieldRoot(ctx); err != nil {
+				return err
+			}
+		}
 		n, err := ix.listMine(ctx)
 		if err != nil {
 			return err
@@ -172,7 +179,7 @@ func (ix *Index) sync(ctx context.Context) error {
 			return nil // shown at once; what is shared with me follows with the first poll
 		}
 	}
-	if time.Since(s.shared) > relist {
+	if time.Now().After(s.relistShared) {
 		return ix.listShared(ctx)
 	}
 	return nil

@@ -3,6 +3,7 @@ package index_test
 import (
 	"fmt"
 	iofs "io/fs"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,6 +108,34 @@ func TestLaggingListingRemovesNothing(t *testing.T) {
 	indextest.Refresh(t, ix)
 	require.Positive(t, lists(srv))
 	require.True(t, has(ix, f.ID))
+}
+
+// What is pushed just before the first listing may be neither in that, which lags, nor in the feed, which begins after.
+func TestFirstListingIsRepeated(t *testing.T) {
+	var ahead atomic.Int64 // of Drive's clock
+	srv := drivetest.NewServer(t, drivetest.Options{
+		Now:    func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		Quirks: drivetest.Quirks{ListLag: time.Minute}, Users: []string{"ann@uni.edu", "ben@uni.edu"},
+	})
+	ann, ben := srv.User("ann@uni.edu"), srv.User("ben@uni.edu")
+	root := indextest.Root(t, ann)
+	mine, his := indextest.Put(t, ann, "c/a:1", []byte("1"), nil), indextest.Put(t, ben, "c/b:1", []byte("2"), nil)
+	_, err := indextest.Client(t, srv, ben).Share(t.Context(), his.ID, drive.Invite{Email: ann.Email(), Role: "reader"})
+	require.NoError(t, err)
+	ix := indextest.Open(t, srv, index.Options{Poll: -1, RootID: root, Drive: indextest.Client(t, srv, ann)})
+	require.Empty(t, ix.Images())
+	ahead.Store(int64(2 * time.Minute))
+	srv.ResetRequests()
+	indextest.Refresh(t, ix)
+	require.Zero(t, lists(srv))
+	index.Later(ix, index.Soon)
+	indextest.Refresh(t, ix)
+	require.True(t, has(ix, mine.ID))
+	require.True(t, has(ix, his.ID))
+	srv.ResetRequests()
+	index.Later(ix, index.Soon)
+	indextest.Refresh(t, ix)
+	require.Zero(t, lists(srv), "from now on an hour is enough")
 }
 
 func TestRecordsWithoutDrive(t *testing.T) {
