@@ -17,6 +17,14 @@ type Content struct {
 	Revision string // File.HeadRevision
 }
 
+// ContentURL is the address of the content of file id at the API whose root is root.
+func ContentURL(root, id string) string {
+	return strings.TrimRight(root, "/") + "/drive/v3/files/" + url.PathEscape(id) + "?alt=media"
+}
+
+// ContentURL is the address of the content of file id. Who follows it needs a token.
+func (c *Client) ContentURL(id string) string { return ContentURL(c.root, id) }
+
 // progressLeast is how many bytes of a cut answer count as progress, which starts the time for retries over.
 const progressLeast = 64 << 10
 
@@ -54,7 +62,7 @@ func (c *Client) ReadRange(ctx context.Context, f Content, p []byte, off int64) 
 
 // readOnce is one request for p. It returns how many bytes of p are right, also with an error.
 func (c *Client) readOnce(ctx context.Context, f Content, p []byte, off int64) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.root+"/drive/v3/files/"+url.PathEscape(f.ID)+"?alt=media&supportsAllDrives=true", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.ContentURL(f.ID)+"&supportsAllDrives=true", nil)
 	if err != nil {
 		return 0, err
 	}

@@ -18,6 +18,9 @@ type Permission struct {
 	Type  string // user, group, domain or anyone
 }
 
+// String is p as a line for people: "ann@uni.edu reader", or "anyone reader" for a link.
+func (p Permission) String() string { return or(p.Email, p.Type) + " " + p.Role }
+
 // Invite is what Share gives to whom.
 type Invite struct {
 	Email   string

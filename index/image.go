@@ -109,6 +109,9 @@ func imageOf(f *drive.File, root string) (Image, error) {
 	return img, nil
 }
 
+// URL is the address of img's bytes on Drive. Who follows it needs a token.
+func (ix *Index) URL(img Image) string { return ix.drive.ContentURL(img.File) }
+
 // describe gives img the labels and properties of its file.
 func (img *Image) describe(f *drive.File) {
 	img.Properties, img.Labels = f.Properties, image.Labels(f.Properties, f.Description)

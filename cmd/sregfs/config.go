@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"sregfs/drive"
+	"sregfs/index"
 )
 
 // settings are what flags and the environment say, in the order flag,
@@ -47,13 +48,13 @@ func (s *settings) register(f *pflag.FlagSet) {
 	s.SaveToken = !truthy(os.Getenv("SREGISTRY_DISABLE_CREDENTIAL_CACHE"))
 	s.Storage = cmp.Or(os.Getenv("SREGISTRY_STORAGE"), filepath.Join(home, ".singularity", "shub"))
 
-	f.StringVar(&s.URL, "drive-url", cmp.Or(os.Getenv("SREGFS_DRIVE_URL"), "https://www.googleapis.com"), "address of the Drive service (SREGFS_DRIVE_URL)")
+	f.StringVar(&s.URL, "drive-url", cmp.Or(os.Getenv("SREGFS_DRIVE_URL"), drive.DefaultURL), "address of the Drive service (SREGFS_DRIVE_URL)")
 	f.StringVar(&s.Credentials, "credentials", cmp.Or(os.Getenv("SREGFS_CREDENTIALS"), os.Getenv("SREGISTRY_GOOGLE_DRIVE_CREDENTIALS")),
 		"OAuth client file or service-account key (SREGISTRY_GOOGLE_DRIVE_CREDENTIALS)")
 	f.StringVar(&s.Token, "token", os.Getenv("SREGFS_TOKEN"), "file that keeps the sign-in (SREGFS_TOKEN; default STATE/token)")
 	f.StringVar(&s.State, "state-dir", state, "records, drafts and journal (SREGFS_STATE_DIR)")
 	f.StringVar(&s.Cache, "cache-dir", os.Getenv("SREGFS_CACHE_DIR"), "image blocks (SREGFS_CACHE_DIR; default STATE/blocks)")
-	f.StringVar(&s.Root, "root", cmp.Or(os.Getenv("SREGFS_ROOT"), os.Getenv("SREGISTRY_GOOGLE_DRIVE_ROOT"), "sregistry"), "folder of the registry in My Drive (SREGISTRY_GOOGLE_DRIVE_ROOT)")
+	f.StringVar(&s.Root, "root", cmp.Or(os.Getenv("SREGFS_ROOT"), os.Getenv("SREGISTRY_GOOGLE_DRIVE_ROOT"), index.DefaultRoot), "folder of the registry in My Drive (SREGISTRY_GOOGLE_DRIVE_ROOT)")
 	f.StringVar(&s.RootID, "root-id", os.Getenv("SREGFS_ROOT_ID"), "folder of the registry by its Drive id, instead of --root (SREGFS_ROOT_ID)")
 	f.DurationVar(&s.Timeout, "timeout", 60*time.Second, "how long a passing fault of Drive or the network is retried")
 	f.BoolVarP(&s.Quiet, "quiet", "q", false, "print results only")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,14 +147,11 @@ func (d *demo) sh(ctx context.Context, user, script string) error {
 		fmt.Fprint(d.out, "$ ", line)
 	}
 	fmt.Fprintln(d.out)
-	if user == "" {
-		user = demoOwner
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", `source "$1/env"; eval "$2"`, "demo", filepath.Join(d.dir, user), script)
+	cmd := exec.CommandContext(ctx, "bash", "-e", "-o", "pipefail", "-c", `source "$1/env"; eval "$2"`, "demo", filepath.Join(d.dir, cmp.Or(user, demoOwner)), script)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = d.dir, d.out, d.out
 	// The demo's own Drive must not be mixed up with settings of the caller.
 	cmd.Env = append(withoutSettings(os.Environ()), "PATH="+filepath.Dir(self)+":"+os.Getenv("PATH"))

@@ -86,7 +86,7 @@ func exitCode(err error) int {
 	}
 	// A file of the caller's own that is missing is a plain error; not found
 	// is said of images.
-	if errors.Is(err, errLocalFile) {
+	if errors.As(err, new(localError)) {
 		return exitError
 	}
 	for _, row := range exitTable {
@@ -106,29 +106,29 @@ type codedError struct {
 
 func (e *codedError) Error() string { return e.text }
 
-// errLocalFile marks trouble with a file that the caller named on this machine.
-var errLocalFile = errors.New("local file")
+// localError is trouble with a file that the caller named on this machine.
+type localError struct{ error }
+
+// Unwrap gives the trouble itself.
+func (e localError) Unwrap() error { return e.error }
 
 // localFile marks err as one about a file of the caller's.
 func localFile(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errLocalFile, err)
+	return localError{err}
 }
 
 // sentence says err in one line, with what to do next. Only missing
 // credentials take two, as in the registry tool.
 func sentence(err error) string {
-	if inUse, ok := errors.AsType[*index.InUseError](err); ok && inUse.Mount != "" {
-		return fmt.Sprintf("this state directory is in use by process %d, mounted at %s; use that mount, or give another --state-dir", inUse.PID, inUse.Mount)
-	}
 	var path *os.PathError
 	switch {
-	case errors.Is(err, errLocalFile) && errors.As(err, &path) && errors.Is(err, iofs.ErrNotExist):
+	case errors.As(err, new(localError)) && errors.As(err, &path) && errors.Is(err, iofs.ErrNotExist):
 		return path.Path + " does not exist"
-	case errors.Is(err, errLocalFile) && errors.As(err, &path):
-		return fmt.Sprintf("%s: %s: %v", path.Op, path.Path, path.Err)
+	case errors.As(err, new(localError)):
+		return err.Error()
 	case errors.Is(err, drive.ErrNoCredentials):
 		return "You must export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS to use Google Drive client\n" +
 			"https://singularityhub.github.io/sregistry-cli/client-google-drive"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sregfs/drive"
 	"sregfs/index"
 	"sregfs/index/image"
 )
@@ -94,7 +95,7 @@ requests.`,
 					Client: "google-drive", Collection: img.Collection, CollectionID: 1,
 					CreatedAt: img.Created.UTC().Format(time.RFC3339), ID: img.File, Image: img.Ref.Image, Meta: meta,
 					Metrics: metrics{ID: img.File, Name: img.Name, Properties: img.Properties},
-					Name:    img.Name, Tag: img.Tag, URI: img.String(), URL: a.downloadURL(img), Version: img.Version,
+					Name:    img.Name, Tag: img.Tag, URI: img.String(), URL: drive.ContentURL(a.set.URL, img.File), Version: img.Version,
 				})
 			})
 		},

@@ -15,7 +15,7 @@ import (
 
 // readStatus asks the mount at dir how it is.
 func readStatus(dir string) (index.Status, error) {
-	data, err := os.ReadFile(filepath.Join(dir, ".sregfs", "status"))
+	data, err := os.ReadFile(filepath.Join(dir, image.ControlDir, "status"))
 	if err != nil {
 		return index.Status{}, err
 	}

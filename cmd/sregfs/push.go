@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +44,7 @@ func (a *app) pushCommand() *cobra.Command {
 			})
 			bars.finish()
 			if err != nil {
-				return fmt.Errorf("push %s: %w", ref, err)
+				return err
 			}
 			if a.set.JSON {
 				return json.NewEncoder(a.out).Encode(img)
@@ -96,9 +96,6 @@ func checkFile(path string) error {
 
 // extOf is the image extension of a file's name, .sif where it has none.
 func extOf(path string) string {
-	switch ext := strings.ToLower(filepath.Ext(path)); ext {
-	case ".simg", ".img", ".sqsh":
-		return ext
-	}
-	return ".sif"
+	_, ext := image.SplitExt(filepath.Base(path))
+	return cmp.Or(ext, ".sif")
 }

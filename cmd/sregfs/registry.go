@@ -75,30 +75,30 @@ func passing(err error) bool {
 // openIndex opens the state directory with the settings that every use of it
 // shares; o brings the rest. The function returned closes it and its client.
 func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, func() error, error) {
-	auth, err := a.auth()
-	if err != nil && !errors.Is(err, drive.ErrNoCredentials) {
+	auth, authErr := a.auth()
+	if authErr != nil && !errors.Is(authErr, drive.ErrNoCredentials) {
+		return nil, nil, authErr
+	}
+	picture, err := thumbnail()
+	if err != nil {
 		return nil, nil, err
 	}
-	picture, perr := thumbnail()
-	if perr != nil {
-		return nil, nil, perr
-	}
-	client, cerr := drive.New(drive.Options{URL: a.set.URL, Auth: auth, Timeout: a.set.Timeout, UserAgent: "sregfs/" + version, Log: a.log})
-	if cerr != nil {
-		return nil, nil, cerr
+	client, err := drive.New(drive.Options{URL: a.set.URL, Auth: auth, Timeout: a.set.Timeout, UserAgent: "sregfs/" + version, Log: a.log}) //nolint:contextcheck // a client lives as long as the index
+	if err != nil {
+		return nil, nil, err
 	}
 	o.Dir, o.CacheDir = a.set.State, a.set.Cache
 	o.Drive, o.Root, o.RootID = client, a.set.Root, a.set.RootID
 	o.Thumbnail, o.Log = picture, a.log
-	ix, oerr := index.Open(ctx, o)
-	if oerr != nil {
+	ix, err := index.Open(ctx, o)
+	if err != nil {
 		client.Close()
 		// With no credentials and nothing known, the missing credentials are
 		// what the person has to hear of.
-		if err != nil && errors.Is(oerr, index.ErrSignIn) {
-			return nil, nil, err
+		if authErr != nil && errors.Is(err, index.ErrSignIn) {
+			return nil, nil, authErr
 		}
-		return nil, nil, oerr
+		return nil, nil, err
 	}
 	return ix, func() error {
 		err := ix.Close()
@@ -142,7 +142,7 @@ func (d *direct) Shares(ctx context.Context, img index.Image) ([]string, error) 
 	}
 	var lines []string
 	for _, p := range list {
-		lines = append(lines, p.Email+" "+p.Role)
+		lines = append(lines, p.String())
 	}
 	return lines, nil
 }
@@ -161,7 +161,7 @@ type mounted struct {
 	log logrus.FieldLogger
 }
 
-func (m *mounted) control(name string) string { return filepath.Join(m.dir, ".sregfs", name) }
+func (m *mounted) control(name string) string { return filepath.Join(m.dir, image.ControlDir, name) }
 
 func (m *mounted) Images(context.Context) ([]index.Image, error) {
 	f, err := os.Open(m.control("images"))
@@ -217,7 +217,7 @@ func (m *mounted) Push(ctx context.Context, path string, ref image.Ref, ext stri
 		return index.Image{}, localFile(err)
 	}
 	defer src.Close()
-	dir := filepath.Join(append([]string{m.dir}, encodeSegments(ref.Collection)...)...)
+	dir := filepath.Join(m.dir, ref.Dir())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return index.Image{}, err
 	}
@@ -298,23 +298,14 @@ func (e *answeredError) Unwrap() error { return e.err }
 
 // Path is the version's own file in the mount.
 func (m *mounted) Path(img index.Image) string {
-	parts := []string{m.dir}
+	top := m.dir
 	if img.Space != "" {
-		parts = append(parts, "shared-with-me", image.EncodeName(img.Space))
+		top = filepath.Join(m.dir, image.SharedDir, image.EncodeName(img.Space))
 	}
-	parts = append(parts, encodeSegments(img.Collection)...)
-	return filepath.Join(append(parts, img.TagDir(), img.VersionFile(img.Ext))...)
+	return filepath.Join(top, img.Dir(), img.TagDir(), img.VersionFile(img.Ext))
 }
 
 func (m *mounted) Close() error { return nil }
-
-func encodeSegments(collection string) []string {
-	segments := strings.Split(collection, "/")
-	for i, s := range segments {
-		segments[i] = image.EncodeName(s)
-	}
-	return segments
-}
 
 // contextReader ends a copy when its context does.
 type contextReader struct {

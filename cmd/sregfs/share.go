@@ -26,7 +26,7 @@ func (a *app) shareCommand() *cobra.Command {
 			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
 				answer, err := reg.Share(cmd.Context(), img, in)
 				if err != nil {
-					return fmt.Errorf("share %s with %s: %w", img, in.Email, err)
+					return err
 				}
 				a.say("%s", img.Short())
 				fmt.Fprintln(a.out, answer)
@@ -45,7 +45,7 @@ func (a *app) shareCommand() *cobra.Command {
 			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
 				lines, err := reg.Shares(cmd.Context(), img)
 				if err != nil {
-					return fmt.Errorf("permissions of %s: %w", img, err)
+					return err
 				}
 				if a.set.JSON {
 					return json.NewEncoder(a.out).Encode(lines)
@@ -66,7 +66,7 @@ func (a *app) shareCommand() *cobra.Command {
 			}
 			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
 				if err := reg.Unshare(cmd.Context(), img, email); err != nil {
-					return fmt.Errorf("unshare %s with %s: %w", img, email, err)
+					return err
 				}
 				a.say("%s is no longer shared with %s", img.Short(), email)
 				return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"sregfs/drive"
 	"sregfs/index"
 	"sregfs/index/image"
 )
@@ -39,15 +40,9 @@ func printable(s string) string {
 	}, s)
 }
 
-// downloadURL is where Drive has the image's bytes.
-func (a *app) downloadURL(img index.Image) string {
-	return strings.TrimRight(a.set.URL, "/") + "/drive/v3/files/" + img.File + "?alt=media"
-}
-
 // stored is where pull puts the image: STORAGE/collection/image/tag@version.sif.
 func (a *app) stored(img index.Image) string {
-	parts := append([]string{a.set.Storage}, encodeSegments(img.Collection)...)
-	return filepath.Join(append(parts, image.EncodeName(img.Ref.Image), image.EncodeName(img.Tag+"@"+img.Version)+img.Ext)...)
+	return filepath.Join(a.set.Storage, img.Dir(), image.EncodeName(img.Ref.Image), image.EncodeName(img.Tag+"@"+img.Version)+img.Ext)
 }
 
 // where is the image's place on this machine, else its URL.
@@ -56,5 +51,5 @@ func (a *app) where(reg registry, img index.Image) string {
 	if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() && fi.Size() == img.Size {
 		return path
 	}
-	return cmp.Or(reg.Path(img), a.downloadURL(img))
+	return cmp.Or(reg.Path(img), drive.ContentURL(a.set.URL, img.File))
 }

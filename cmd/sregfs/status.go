@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 		fmt.Fprintf(w, "  %-9s "+format+"\n", append([]any{name}, args...)...)
 	}
 	fmt.Fprintln(w, dir)
-	row("account", "%s", orDash(s.Account))
+	row("account", "%s", cmp.Or(s.Account, "-"))
 	row("folder", "%s, %s images, %s shared with me", s.Root, humanize.Comma(int64(s.Images)), humanize.Comma(int64(s.Shared)))
 	if s.Synced == nil {
 		row("drive", "%s", s.State)
@@ -80,10 +81,3 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 
 // size shows a number of bytes to people.
 func size(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
