@@ -55,7 +55,7 @@ func (n imageNode) Getxattr(ctx context.Context, req *fuse.GetxattrRequest, resp
 	return nil
 }
 
-// Listxattr lists what can be read.
+// Listxattr lists what can be read here.
 func (n imageNode) Listxattr(_ context.Context, _ *fuse.ListxattrRequest, resp *fuse.ListxattrResponse) error {
 	img, err := n.fs.ix.ByID(n.file)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -64,7 +64,7 @@ func (n imageNode) Listxattr(_ context.Context, _ *fuse.ListxattrRequest, resp *
 		return n.fs.reply("list attributes of "+n.file, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(imageXattrs)) {
-		if imageXattrs[name].get == nil || (name == "md5" && img.MD5 == "") || (name == "sha256" && img.SHA256 == "") || (name == "owner" && img.Owner == "") {
+		if x := imageXattrs[name]; x.get == nil || x.asks || (name == "md5" && img.MD5 == "") || (name == "sha256" && img.SHA256 == "") || (name == "owner" && img.Owner == "") {
 			continue
 		}
 		resp.Append(prefix + name)

@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,7 +28,7 @@ func TestXattrs(t *testing.T) {
 		"created": file.Created.UTC().Format("2006-01-02T15:04:05Z"), "modified": file.Modified.UTC().Format("2006-01-02T15:04:05Z"),
 	} {
 		require.Equal(t, want, get(name), name)
-		require.Contains(t, m.Sh("getfattr c/x:1.sif"), "user.sregfs."+name+"\n")
+		require.Equal(t, name != "shared", strings.Contains(m.Sh("getfattr c/x:1.sif"), "user.sregfs."+name+"\n"), name)
 		require.Contains(t, m.Fail("setfattr -n user.sregfs."+map[bool]string{true: name, false: "id"}[name[0] != 'l']+" -v v c/x:1.sif"), "Operation not supported")
 	}
 	for _, name := range []string{"share", "unshare", "pin", "unpin", "prefetch", "refresh", "nonsense", "label.none"} {
@@ -72,4 +73,17 @@ for flags, name, errno in (1, "maintainer", 17), (2, "none", 61):
 	before := len(srv.User("").Files())
 	m.Sh("cp -a c/x:1.sif c/copy:1.sif; cp --preserve=xattr c/x:1.sif " + t.TempDir() + "/; rsync -aX " + local(t, "r", content) + " c/r:1.sif")
 	require.Len(t, srv.User("").Files(), before+2)
+}
+
+// What lists or copies all attributes must not wait for Drive, which may be far away or not there at all.
+func TestListedAttributesAskNobody(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	indextest.Put(t, srv.User(""), "c/x:1", sif(t, 1<<20, 1), map[string]string{"maintainer": "ann"})
+	m := fstest.Mount(t, srv, fstest.Options{})
+	m.Sh("cat c/x:1.sif")
+	srv.ResetRequests()
+	m.Sh("getfattr -d c/x:1.sif; cp -a c/x:1.sif " + t.TempDir())
+	for _, r := range srv.Requests() {
+		require.True(t, strings.HasPrefix(r.Op, "changes."), "%s %s", r.Op, r.Path)
+	}
 }

@@ -15,6 +15,8 @@ import (
 type xattr struct {
 	get func(*FS, context.Context, index.Image) (string, error)
 	set func(*FS, context.Context, index.Image, string) error
+
+	asks bool // get asks Drive: readable, but not listed, so that cp -a and getfattr -d need no network
 }
 
 // imageXattrs are the attributes of an image; labels come on top, one by one.
@@ -36,7 +38,7 @@ var imageXattrs = map[string]xattr{
 	})},
 	"state":  {get: (*FS).imageState},
 	"cached": {get: (*FS).imageCached},
-	"shared": {get: (*FS).imageShared},
+	"shared": {get: (*FS).imageShared, asks: true},
 	"labels": {get: show(labelsJSON)},
 
 	"share": {set: (*FS).shareImage},
