@@ -115,7 +115,7 @@ func TestFaultsThatLast(t *testing.T) {
 		"silence":       {get().Stall(), drive.ErrTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c2 := w.client(drive.Options{Auth: w.auth, Timeout: 150 * time.Millisecond})
+			c2 := w.client(drive.Options{Auth: w.auth, Timeout: 600 * time.Millisecond}) // two tries at least, on a busy machine too
 			w.srv.ClearFaults()
 			w.srv.Fault(c.rule)
 			_, err := c2.Get(t.Context(), f.ID)

@@ -78,8 +78,9 @@ func (s *Server) ClientSecrets() ([]byte, error) {
 
 // WriteCredentials writes what a signed-in program needs into dir, which it makes if it is missing:
 // client_secrets.json, token.json (a golang.org/x/oauth2 Token with a refresh token), and env, the
-// lines that set a shell up to use both and a state directory of its own. The server must be listening. Files written for an earlier
-// address of the server are replaced; refresh tokens handed out earlier stay valid.
+// lines that set a shell up to use both and a state directory of its own. The server must be listening.
+// Files written for an earlier address of the server are replaced; refresh tokens handed out earlier stay
+// valid.
 func (u *User) WriteCredentials(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -231,7 +231,7 @@ type dirContents struct{ dir string }
 func (d *dirContents) path(key string) string { return filepath.Join(d.dir, filepath.Base(key)) }
 
 func (d *dirContents) create() (string, error) {
-	key := randomToken(12)
+	key := random(16)
 	f, err := os.OpenFile(d.path(key), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err

@@ -23,7 +23,7 @@ func (r *route) method() (resource, name string, method object, ok bool) {
 		{"flatPath", r.template()},
 		{"parameterOrder", order},
 		{"parameters", params},
-		{"scopes", []string{"https://www.googleapis.com/auth/drive"}},
+		{"scopes", []string{driveScope}},
 	}
 	if request := requestSchemas[r.op]; request != "" {
 		method = append(method, member{"request", ref(request)})
@@ -203,10 +203,13 @@ var commonParameters = func() object {
 	return append(o, member{"prettyPrint", object{{"type", "boolean"}, {"location", "query"}, {"default", "true"}}})
 }()
 
-// driveScopes are those the emulator's sign-in can grant.
-var driveScopes = object{
-	{"https://www.googleapis.com/auth/drive", object{{"description", "See, edit, create, and delete all of your Google Drive files"}}},
-	{"https://www.googleapis.com/auth/drive.file", object{{"description", "See, edit, create, and delete only the specific Google Drive files you use with this app"}}},
-	{"https://www.googleapis.com/auth/drive.metadata.readonly", object{{"description", "See information about your Google Drive files"}}},
-	{"https://www.googleapis.com/auth/drive.readonly", object{{"description", "See and download all your Google Drive files"}}},
-}
+// driveScopes are those of Drive that the emulator's sign-in can grant.
+var driveScopes = func() object {
+	o := object{}
+	for _, name := range slices.Sorted(maps.Keys(scopeTexts)) {
+		if strings.HasPrefix(name, driveScope) {
+			o = append(o, member{name, object{{"description", scopeTexts[name]}}})
+		}
+	}
+	return o
+}()

@@ -62,7 +62,7 @@ func (s *Server) faulted(next http.Handler) http.Handler {
 			return
 		}
 		note(r.Context(), func(q *Request) { q.Fault = rule.String() })
-		if !s.pause(r.Context(), rule.delay) {
+		if !s.shaper.until(r.Context(), time.Now().Add(rule.delay)) {
 			panic(http.ErrAbortHandler)
 		}
 		if rule.stall {

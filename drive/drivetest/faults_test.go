@@ -1,6 +1,7 @@
 package drivetest_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -138,11 +139,17 @@ func TestFaultsOfReplies(t *testing.T) {
 			s.ClearFaults()
 			s.ResetRequests()
 			s.Fault(rule)
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, file, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, file, nil)
 			require.NoError(t, err)
-			client := http.Client{Timeout: 50 * time.Millisecond, Transport: &http.Transport{}}
-			_, err = client.Do(req) //nolint:bodyclose // there is none
-			require.Error(t, err)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := http.DefaultClient.Do(req) //nolint:bodyclose // there is none
+				ended <- err
+			}()
+			require.Eventually(t, func() bool { return rule.Hits() == 1 }, 10*time.Second, time.Millisecond)
+			cancel()
+			require.Error(t, <-ended)
 			require.Eventually(t, func() bool { return len(s.Requests()) == 1 }, 10*time.Second, time.Millisecond)
 			require.Equal(t, 0, s.Requests()[0].Status)
 			require.Equal(t, rule.String(), s.Requests()[0].Fault)

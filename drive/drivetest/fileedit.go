@@ -301,7 +301,7 @@ func (t *tx) setContent(f *file, e *edit) error {
 // maxRevisions is how many the service keeps.
 const maxRevisions = 100
 
-func newRevisionID() string { return "0B" + randomToken(38) }
+func newRevisionID() string { return "0B" + random(51) }
 
 // checkQuota refuses n more bytes of an owner who has no room for them.
 func (t *tx) checkQuota(owner string, n int64) error {

@@ -112,7 +112,7 @@ func (a *api) sendContent(c *call, r *revision, mimeType string, content io.Read
 	h.Set("Server", "UploadServer")
 	h.Set("Vary", "Origin, X-Origin")
 	h.Set("X-Goog-Hash", "crc32c="+base64.StdEncoding.EncodeToString(crc[:]))
-	h.Set("X-Guploader-Uploadid", randomToken(60))
+	h.Set("X-Guploader-Uploadid", random(80))
 	c.done = true
 	c.w.WriteHeader(status)
 	copyOut(c.w, io.LimitReader(content, part.last-part.first+1))

@@ -65,6 +65,24 @@ func (c *call) replyPermission(s *store, f *file, id string) error {
 	return errNoPermission(id)
 }
 
+// replyPermission answers with permission id on file as it is now.
+func (a *api) replyPermission(c *call, file, id string) error {
+	return a.store.view(func() error {
+		f, err := a.store.find(c.acc, file)
+		if err != nil {
+			return err
+		}
+		return c.replyPermission(a.store, f, id)
+	})
+}
+
+func errRole() error {
+	return &apiError{
+		Status: 400, Reason: "invalid", Message: "The specified role is invalid or not applicable to this item.",
+		LocationType: "other", Location: "permission.role",
+	}
+}
+
 func errNoPermission(id string) error {
 	return &apiError{Status: 404, Reason: "notFound", Message: "Permission not found: " + id + ".", LocationType: "parameter", Location: "permissionId"}
 }
@@ -104,13 +122,7 @@ func (a *api) permissionsCreate(c *call) error {
 	if err != nil {
 		return err
 	}
-	return a.store.view(func() error {
-		f, err := a.store.find(c.acc, id)
-		if err != nil {
-			return err
-		}
-		return c.replyPermission(a.store, f, g.ID)
-	})
+	return a.replyPermission(c, id, g.ID)
 }
 
 // parseGrant reads and checks the permission of a body.
@@ -135,8 +147,8 @@ func (a *api) parseGrant(c *call, body map[string]json.RawMessage) (grant, error
 		return grant{}, required("type")
 	case g.Role == "":
 		return grant{}, required("role")
-	case g.Role == "organizer" || g.Role == "fileOrganizer" || roleNamed(g.Role) == roleNone:
-		return grant{}, &apiError{Status: 400, Reason: "invalid", Message: "The specified role is invalid or not applicable to this item.", LocationType: "other", Location: "permission.role"}
+	case !grantable(g.Role):
+		return grant{}, errRole()
 	}
 	switch g.Type {
 	case "user", "group":
@@ -177,6 +189,11 @@ func isAddress(text string) bool {
 	return ok && name != "" && domain != "" && !strings.ContainsFunc(text, func(c rune) bool {
 		return unicode.IsSpace(c) || unicode.IsControl(c) || strings.ContainsRune(`/\<>,;`, c)
 	})
+}
+
+// grantable tells whether a file outside of shared drives can be shared in this role.
+func grantable(role string) bool {
+	return roleNamed(role) != roleNone && role != "organizer" && role != "fileOrganizer"
 }
 
 // transfers tells whether the call makes an owner, which must be asked for expressly.
@@ -250,8 +267,8 @@ func (a *api) permissionsUpdate(c *call) error {
 			return err
 		}
 	}
-	if roleNamed(role) == roleNone || role == "organizer" || role == "fileOrganizer" {
-		return &apiError{Status: 400, Reason: "invalid", Message: "The specified role is invalid or not applicable to this item.", LocationType: "other", Location: "permission.role"}
+	if !grantable(role) {
+		return errRole()
 	}
 	transfer, err := transfers(c, role)
 	if err != nil {
@@ -283,13 +300,7 @@ func (a *api) permissionsUpdate(c *call) error {
 	if err != nil {
 		return err
 	}
-	return a.store.view(func() error {
-		f, err := a.store.find(c.acc, id)
-		if err != nil {
-			return err
-		}
-		return c.replyPermission(a.store, f, c.vars[1])
-	})
+	return a.replyPermission(c, id, c.vars[1])
 }
 
 // ownGrant returns the index of a grant made on f itself. One that flows down from a folder can only be

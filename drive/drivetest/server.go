@@ -1,7 +1,6 @@
 package drivetest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -242,20 +241,3 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 type headWriter struct{ http.ResponseWriter }
 
 func (headWriter) Write(p []byte) (int, error) { return len(p), nil }
-
-// pause waits for d. It returns false if the client left or the server closes before.
-func (s *Server) pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-s.done:
-		return false
-	}
-}

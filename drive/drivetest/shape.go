@@ -151,6 +151,7 @@ func (s *shaper) pass(ctx context.Context, conn, total *pacer, n int) bool {
 	return s.until(ctx, later(conn.reserve(n, shape.PerConnection), total.reserve(n, shape.Total)))
 }
 
+// until waits until when, to about paceSlack. It is false if the client left or the server closes before.
 func (s *shaper) until(ctx context.Context, when time.Time) bool {
 	wait := time.Until(when)
 	if wait < paceSlack {

@@ -176,13 +176,6 @@ func (s *store) idProof(email string, random []byte) []byte {
 	return h.Sum(nil)[:10]
 }
 
-// randomToken is an unguessable URL-safe name of n random bytes.
-func randomToken(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
 // view calls fn with the store locked for reading.
 func (s *store) view(fn func() error) error {
 	s.mu.RLock()

@@ -56,7 +56,7 @@ type memContent struct {
 func newMemContents() *memContents { return &memContents{all: map[string]*memContent{}} }
 
 func (m *memContents) create() (string, error) {
-	key := randomToken(12)
+	key := random(16)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.all[key] = &memContent{}

@@ -132,7 +132,7 @@ func (a *api) uploadBegin(c *call, id string) error {
 		return errStore(err)
 	}
 	ses := &session{
-		ID: randomToken(60), Email: c.acc.email, Client: c.acc.client, File: id, Body: e.body, Thumb: e.thumb,
+		ID: random(80), Email: c.acc.email, Client: c.acc.client, File: id, Body: e.body, Thumb: e.thumb,
 		Query: c.query, MimeType: plainType(c.r.Header.Get("X-Upload-Content-Type")), Total: total,
 		Created: a.store.clock(), Content: content, st: a.store,
 	}

@@ -179,7 +179,7 @@ func (a *api) moveSession(ses *session) (string, error) {
 	err := a.store.update(func(tx *tx) error {
 		delete(tx.s.sessions, ses.ID)
 		tx.row("session/"+ses.ID, nil)
-		ses.ID = randomToken(60)
+		ses.ID = random(80)
 		tx.s.sessions[ses.ID] = ses
 		tx.row("session/"+ses.ID, ses)
 		return nil

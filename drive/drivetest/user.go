@@ -36,7 +36,8 @@ func accountFrom(ctx context.Context) *account {
 }
 
 // User is one account of a Server, with its own My Drive. Its methods look into the store and change it
-// directly: no HTTP, no latency, no quota, but the same rules for versions and the changes feed.
+// directly: no HTTP, no latency, no limits of rate, but the same rules for properties, roles, storage,
+// versions and the changes feed.
 type User struct {
 	server *Server
 	email  string
