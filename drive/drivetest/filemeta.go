@@ -311,14 +311,15 @@ func (t *tx) checkParent(f *file, acc *account) error {
 	return nil
 }
 
-// move carries out addParents and removeParents. A file has one parent.
+// move carries out addParents and removeParents. A file has one parent: an owner who adds one moves the file
+// there, as was documented at enforceSingleParent, and everybody else must say what to remove.
 func (t *tx) move(f *file, e *edit) error {
 	add, remove := parentList(e.query.Get("addParents"), e.acc), parentList(e.query.Get("removeParents"), e.acc)
 	if len(add)+len(remove) == 0 {
 		return nil
 	}
 	parent := f.Parent
-	if slices.Contains(remove, parent) {
+	if slices.Contains(remove, parent) || f.Owner == e.acc.email && len(add) == 1 && add[0] != parent {
 		parent = ""
 	}
 	for _, id := range add {

@@ -127,7 +127,8 @@ func TestUpdate(t *testing.T) {
 }
 
 func TestMove(t *testing.T) {
-	c := newClient(t, NewServer(t, Options{}), "")
+	s := NewServer(t, Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
+	c, bob := newClient(t, s, ""), newClient(t, s, "bob@uni.edu")
 	a, b := c.folder("a", ""), c.folder("b", "")
 	inner := c.folder("inner", a)
 	id := c.put("x", nil, "parents", []string{a})
@@ -138,7 +139,14 @@ func TestMove(t *testing.T) {
 	require.Equal(t, []any{c.get("root")["id"]}, c.do("PATCH", move(id, "root", b), ``)["parents"])
 	require.Equal(t, []any{a}, c.do("PATCH", move(id, a, "root"), ``)["parents"])
 	require.Equal(t, []any{c.get("root")["id"]}, c.do("PATCH", move(id, "", a), ``)["parents"], "nothing is nowhere")
-	c.fails(403, "cannotAddParent", "PATCH", move(id, a, ""), ``)
+	require.Equal(t, []any{a}, c.do("PATCH", move(id, a, ""), ``)["parents"], "an owner need not say from where")
+	c.fails(403, "cannotAddParent", "PATCH", move(id, b+",root", ""), ``)
+	for _, shared := range []string{id, a, b} {
+		c.do("POST", "/drive/v3/files/"+shared+"/permissions", `{"type":"user","role":"writer","emailAddress":"bob@uni.edu"}`)
+	}
+	bob.fails(403, "cannotAddParent", "PATCH", move(id, b, ""), ``)
+	require.Equal(t, []any{b}, bob.do("PATCH", move(id, b, a), ``)["parents"])
+	require.Equal(t, []any{c.get("root")["id"]}, c.do("PATCH", move(id, "root", ""), ``)["parents"])
 	c.fails(400, "badRequest", "PATCH", move(id, "root", ""), ``)
 	c.fails(400, "badRequest", "PATCH", move(a, inner, "root"), ``)
 	c.fails(400, "badRequest", "PATCH", move(a, a, "root"), ``)
