@@ -48,7 +48,7 @@ func (c common) Fsync(context.Context, *fuse.FsyncRequest) error { return nil }
 // need not complain.
 func (c common) Setattr(_ context.Context, req *fuse.SetattrRequest, _ *fuse.SetattrResponse) error {
 	if req.Valid.Size() {
-		return c.fs.reply("truncate", &refusal{syscall.EPERM, "this file does not change its size"})
+		return c.fs.reply("truncate", refuse(syscall.EPERM, "this file does not change its size"))
 	}
 	return nil
 }

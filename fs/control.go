@@ -44,7 +44,7 @@ func (n controlDir) Attr(_ context.Context, a *fuse.Attr) error {
 	return nil
 }
 
-// controlDirs are the directories in .sregfs.
+// dirs are the directories in .sregfs.
 func (n controlDir) dirs() map[string]fusefs.Node {
 	return map[string]fusefs.Node{"id": idDir(n), "meta": metaDir{n.common, ""}, "drafts": draftsDir(n)}
 }
@@ -96,7 +96,7 @@ func (n controlNode) Attr(_ context.Context, a *fuse.Attr) error {
 // Setattr lets a shell's > truncate what has no length.
 func (n controlNode) Setattr(_ context.Context, req *fuse.SetattrRequest, _ *fuse.SetattrResponse) error {
 	if req.Valid.Size() && controls[n.name].run == nil {
-		return n.fs.reply("write "+controlName+"/"+n.name, &refusal{syscall.EPERM, "this file only shows something"})
+		return n.fs.reply("write "+controlName+"/"+n.name, refuse(syscall.EPERM, "this file only shows something"))
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (n controlNode) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse
 	c := controls[n.name]
 	if !req.Flags.IsReadOnly() {
 		if c.run == nil {
-			return nil, n.fs.reply(what, &refusal{syscall.EPERM, "this file only shows something"})
+			return nil, n.fs.reply(what, refuse(syscall.EPERM, "this file only shows something"))
 		}
 		if !n.fs.owns(&req.Header) {
 			return nil, n.fs.reply(what, os.ErrPermission)
@@ -216,7 +216,7 @@ func (h *commandHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp 
 	}
 	if len(h.line) > maxLine {
 		h.line = nil
-		return h.fs.reply("write "+h.name, &refusal{syscall.EINVAL, "a command is a line of text"})
+		return h.fs.reply("write "+h.name, refuse(syscall.EINVAL, "a command is a line of text"))
 	}
 	resp.Size = len(req.Data)
 	h.base = req.Offset + int64(len(req.Data))

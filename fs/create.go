@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"errors"
-	"fmt"
 	iofs "io/fs"
 	"strings"
 	"syscall"
@@ -25,14 +24,14 @@ func (n dirNode) place(name string) (index.Place, error) {
 		return index.Place{}, index.ErrTooLong
 	}
 	if n.top() && image.Reserved(name) {
-		return index.Place{}, &refusal{syscall.EPERM, fmt.Sprintf("%q is a name of the tree's own", name)}
+		return index.Place{}, refuse(syscall.EPERM, "%q is a name of the tree's own", name)
 	}
 	ref, ext, ok := image.ParseEntry(name)
 	if !ok {
 		return index.Place{Collection: n.path, Name: name}, nil
 	}
 	if ext == "" {
-		return index.Place{}, &refusal{syscall.EINVAL, fmt.Sprintf("%q is the name of a directory; an image file ends in .sif", name)}
+		return index.Place{}, refuse(syscall.EINVAL, "%q is the name of a directory; an image file ends in .sif", name)
 	}
 	ref.Collection = collectionOf(n.path)
 	if err := ref.Check(); err != nil {
@@ -156,11 +155,11 @@ func (n dirNode) mayMkdir(name string) error {
 	ref, ext, isImage := image.ParseEntry(name)
 	switch {
 	case isImage && (ext != "" || ref.Version != ""):
-		return &refusal{syscall.EINVAL, fmt.Sprintf("%q is the name of an image file, not of a directory", name)}
+		return refuse(syscall.EINVAL, "%q is the name of an image file, not of a directory", name)
 	case isImage:
 		ref.Collection = collectionOf(n.path)
 		if n.path == "" {
-			return &refusal{syscall.EPERM, "a tag's directory stands inside a collection"}
+			return refuse(syscall.EPERM, "a tag's directory stands inside a collection")
 		}
 	default:
 		ref = image.Ref{Collection: join(n.path, name), Image: "x", Tag: "x"}

@@ -30,8 +30,8 @@ var (
 
 // Names at the top that are not collections.
 const (
-	controlName = ".sregfs"
-	sharedName  = "shared-with-me"
+	controlName = image.ControlDir
+	sharedName  = image.SharedDir
 )
 
 func (n dirNode) top() bool { return n.path == "" && mine(n.space) }

@@ -171,7 +171,7 @@ func (h *draftHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	}
 	ctx, done := h.fs.steadfast(ctx, req.Pid)
 	defer done()
-	return h.fs.reply("push "+h.name(), h.fs.push(ctx, h.draft, h.inherited(req.Pid)))
+	return h.fs.reply("close "+h.name(), h.fs.push(ctx, h.draft, h.inherited(req.Pid)))
 }
 
 // inherited says that the process that closes got the descriptor from another, so that more may yet be written: in
@@ -208,12 +208,4 @@ func (h *draftHandle) Release(context.Context, *fuse.ReleaseRequest) error {
 	}
 	h.fs.sweep()
 	return nil
-}
-
-// opens says whether somebody has d open for writing.
-func (o *openDrafts) opens(d *index.Draft) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	od := o.byID[d.ID()]
-	return od != nil && od.writers > 0
 }

@@ -135,6 +135,14 @@ func (o *openDrafts) find(id uint64) (d *index.Draft, gone bool) {
 	return nil, false
 }
 
+// opens says whether somebody has d open for writing.
+func (o *openDrafts) opens(d *index.Draft) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	od := o.byID[d.ID()]
+	return od != nil && od.writers > 0
+}
+
 // takeAside returns the draft set aside for d, once.
 func (o *openDrafts) takeAside(d *index.Draft) (aside *index.Draft) {
 	o.update(d, func(od *openDraft) { aside, od.aside = od.aside, nil })
@@ -188,7 +196,7 @@ func (n imageNode) toDraft(h *fuse.Header) error {
 		return n.fs.reply("write "+n.file, err)
 	}
 	if !n.writable() {
-		return n.fs.reply("write "+n.file, &refusal{syscall.EPERM, "a version does not change; write to the file of its tag"})
+		return n.fs.reply("write "+n.file, refuse(syscall.EPERM, "a version does not change; write to the file of its tag"))
 	}
 	place, img, err := n.writeTo()
 	if err == nil {

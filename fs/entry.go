@@ -34,7 +34,7 @@ var notFound = iofs.ErrNotExist
 func mine(space string) bool { return space == "" }
 
 // library is the collection of images that name none, as at the top of the tree.
-const library = "library"
+const library = image.DefaultCollection
 
 // collectionOf is the collection that image names in the directory path belong to: at the top that is the library.
 func collectionOf(path string) string {

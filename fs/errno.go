@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"syscall"
 
@@ -16,6 +17,7 @@ var errnos = []struct {
 	err   error
 	errno syscall.Errno
 }{
+	{syscall.EPERM, syscall.EPERM}, // is an ErrPermission too
 	{iofs.ErrNotExist, syscall.ENOENT},
 	{iofs.ErrExist, syscall.EEXIST},
 	{index.ErrReadOnly, syscall.EROFS},
@@ -48,7 +50,6 @@ var errnos = []struct {
 	{index.ErrToken, syscall.EREMOTEIO},
 	{index.ErrSession, syscall.EREMOTEIO},
 	// Our own refusals, and the local disk's.
-	{syscall.EPERM, syscall.EPERM},
 	{syscall.EINVAL, syscall.EINVAL},
 	{syscall.ENOTSUP, syscall.ENOTSUP},
 	{syscall.ENODATA, syscall.ENODATA},
@@ -114,5 +115,12 @@ type refusal struct {
 	reason string
 }
 
-func (e *refusal) Error() string        { return e.reason }
-func (e *refusal) Is(target error) bool { return target == e.errno }
+func (e *refusal) Error() string { return e.reason }
+
+// Unwrap gives the errno, which also is io/fs's kind of error.
+func (e *refusal) Unwrap() error { return e.errno }
+
+// refuse makes a refusal whose reason is formatted.
+func refuse(errno syscall.Errno, format string, args ...any) error {
+	return &refusal{errno, fmt.Sprintf(format, args...)}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -25,7 +26,6 @@ type Options struct {
 	UID, GID           *uint32 // owner shown, default: this process
 	Umask              *uint32 // permission bits taken away, default none
 	FSName             string  // source shown by mount(8), default "sregfs"
-	Subtype            string  // the type is fuse.SUBTYPE, default "sregfs"
 	Log                logrus.FieldLogger
 }
 
@@ -38,12 +38,11 @@ func (o *Options) SetOwner(uid, gid int, umask string) error {
 		if id.value < 0 {
 			continue
 		}
-		v, err := strconv.ParseUint(strconv.Itoa(id.value), 10, 32)
-		if err != nil {
-			return fmt.Errorf("owner %d: %w", id.value, err)
+		if id.value > math.MaxUint32 {
+			return fmt.Errorf("owner %d is no number of a user or group", id.value)
 		}
-		v32 := uint32(v)
-		*id.to = &v32
+		v := uint32(id.value)
+		*id.to = &v
 	}
 	if umask == "" {
 		return nil
@@ -76,9 +75,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FSName == "" {
 		o.FSName = "sregfs"
-	}
-	if o.Subtype == "" {
-		o.Subtype = "sregfs"
 	}
 	if o.Log == nil {
 		silent := logrus.New()

@@ -80,7 +80,7 @@ func (fsys *FS) edges(e index.Event) []edge {
 	ref := image.Ref{Collection: e.Collection, Image: e.Image, Tag: e.Tag, Version: e.Version}
 	dir := fsys.collection(e.Space, e.Collection)
 	var all []edge
-	for _, ext := range []string{".sif", ".simg", ".img", ".sqsh"} { // whichever the newest had before
+	for _, ext := range image.Extensions() { // whichever the newest had before
 		all = append(all, edge{dir, strings.ToLower(ref.TagFile(ext))})
 	}
 	if e.Version != "" {

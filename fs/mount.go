@@ -43,7 +43,7 @@ func Mount(ctx context.Context, dir string, ix *index.Index, o Options) (*Mounte
 	if err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
-	if err := CheckMountPoint(dir, ""); err != nil {
+	if err := CheckMountPoint(ctx, dir, ""); err != nil {
 		return nil, err
 	}
 	if err := checkSystem(o); err != nil {
@@ -61,7 +61,7 @@ func Mount(ctx context.Context, dir string, ix *index.Index, o Options) (*Mounte
 	if o.AutoUnmount {
 		if m.guard, err = startGuard(dir); err != nil {
 			cancel()
-			return nil, errors.Join(fmt.Errorf("mount %s: auto_unmount: %w", dir, err), Unmount(dir, true), conn.Close())
+			return nil, errors.Join(fmt.Errorf("mount %s: auto_unmount: %w", dir, err), Unmount(context.WithoutCancel(ctx), dir, true), conn.Close())
 		}
 	}
 	go m.serve(conn)
@@ -73,7 +73,7 @@ func Mount(ctx context.Context, dir string, ix *index.Index, o Options) (*Mounte
 
 func (o Options) mountOptions() []fuse.MountOption {
 	opts := []fuse.MountOption{
-		fuse.FSName(o.FSName), fuse.Subtype(o.Subtype),
+		fuse.FSName(o.FSName), fuse.Subtype(subtype),
 		fuse.AsyncRead(), fuse.MaxReadahead(readAhead),
 		fuse.HandleKillPriv(), // else the kernel asks for security.capability before every write; we have no such bits to clear
 	}
@@ -92,7 +92,7 @@ func (o Options) mountOptions() []fuse.MountOption {
 // checkSystem says what the machine lacks for a mount.
 func checkSystem(o Options) error {
 	if _, err := exec.LookPath("fusermount3"); err != nil {
-		return fmt.Errorf("fusermount3 is not installed; it is in the package fuse3: %w", err)
+		return errors.New("fusermount3 is not installed; it is in the package fuse3")
 	}
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
@@ -106,7 +106,7 @@ func checkSystem(o Options) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("allow_other needs the line user_allow_other in /etc/fuse.conf: %w", os.ErrPermission)
+		return refuse(syscall.EACCES, "allow_other needs the line user_allow_other in /etc/fuse.conf")
 	}
 	return nil
 }
@@ -169,10 +169,11 @@ func (m *Mounted) Unmount(ctx context.Context) error {
 		return nil // somebody else has unmounted it
 	default:
 	}
-	err := Unmount(m.dir, false)
+	late := context.WithoutCancel(ctx) // the end of ctx makes it harder, it does not call it off
+	err := Unmount(late, m.dir, false)
 	if errors.Is(err, unix.EBUSY) {
 		m.fs.log.Warnf("%s is busy: it is taken out of the tree, and ends when the last file in it is closed", m.dir)
-		err = Unmount(m.dir, true)
+		err = Unmount(late, m.dir, true)
 	}
 	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: no mount there (any more)
 		return err

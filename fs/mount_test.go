@@ -34,10 +34,10 @@ func TestCheckMountPoint(t *testing.T) {
 		{tmp, "is inside the mount point"},
 		{"/proc", "is busy"},
 	} {
-		require.ErrorContains(t, fs.CheckMountPoint(c.dir, state), c.want, c.dir)
+		require.ErrorContains(t, fs.CheckMountPoint(t.Context(), c.dir, state), c.want, c.dir)
 	}
-	require.NoError(t, fs.CheckMountPoint(empty, state))
-	require.NoError(t, fs.CheckMountPoint(empty, filepath.Join(tmp, "state that is not there yet")))
+	require.NoError(t, fs.CheckMountPoint(t.Context(), empty, state))
+	require.NoError(t, fs.CheckMountPoint(t.Context(), empty, filepath.Join(tmp, "state that is not there yet")))
 }
 
 // TestMountRefused: what is in the way of a mount is said in one sentence, and nothing is left mounted.
@@ -82,8 +82,8 @@ func TestKillAndMountAgain(t *testing.T) {
 func TestUnmountFromOutside(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
-	require.ErrorContains(t, fs.Unmount(t.TempDir(), false), "unmount")
-	require.NoError(t, fs.Unmount(m.Dir(), false))
+	require.ErrorContains(t, fs.Unmount(t.Context(), t.TempDir(), false), "is not a mount point")
+	require.NoError(t, fs.Unmount(t.Context(), m.Dir(), false))
 	require.NoError(t, m.Ended())
 }
 

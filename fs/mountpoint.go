@@ -2,7 +2,7 @@ package fs
 
 import (
 	"bufio"
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -19,13 +19,14 @@ import (
 // MountInfo is one mounted registry.
 type MountInfo struct {
 	Dir    string // mount point
-	FSName string // what was mounted, as mount(8) shows it
-	device string // major:minor
 	fsType string
 }
 
-// fsType is the type of our mounts unless Options.Subtype says otherwise.
-const fsType = "fuse.sregfs"
+// fsType is the type of our mounts: "fuse." and the subtype they are mounted with.
+const (
+	fsType  = "fuse." + subtype
+	subtype = "sregfs"
+)
 
 // Mounts lists the registries mounted in this mount namespace.
 func Mounts() ([]MountInfo, error) {
@@ -67,7 +68,7 @@ func parseMount(line string) (MountInfo, bool) {
 	if !ok || len(left) < 6 || len(right) < 2 {
 		return MountInfo{}, false
 	}
-	return MountInfo{Dir: unescapeOctal(left[4]), FSName: unescapeOctal(right[1]), device: left[2], fsType: right[0]}, true
+	return MountInfo{Dir: unescapeOctal(left[4]), fsType: right[0]}, true
 }
 
 // unescapeOctal undoes the \040 of the mount table.
@@ -103,22 +104,22 @@ func mountedAt(dir string) (MountInfo, bool) {
 // CheckMountPoint says in one sentence what keeps dir from being mounted on: that it is missing, no directory, not empty,
 // a mount point already, or overlaps stateDir ("": none), where our own files are. The dead mount of an earlier sregfs
 // ("transport endpoint is not connected") is taken away.
-func CheckMountPoint(dir, stateDir string) error {
+func CheckMountPoint(ctx context.Context, dir, stateDir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("mount point: %w", err)
 	}
-	if err := clearDeadMount(dir); err != nil {
+	if err := clearDeadMount(ctx, dir); err != nil {
 		return err
 	}
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("mount point %s does not exist; make it with mkdir: %w", dir, os.ErrNotExist)
+		return refuse(syscall.ENOENT, "mount point %s does not exist; make it with mkdir", dir)
 	case err != nil:
 		return fmt.Errorf("mount point: %w", err)
 	case !info.IsDir():
-		return fmt.Errorf("mount point %s is not a directory: %w", dir, syscall.ENOTDIR)
+		return refuse(syscall.ENOTDIR, "mount point %s is not a directory", dir)
 	}
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -129,7 +130,7 @@ func CheckMountPoint(dir, stateDir string) error {
 		if what == fsType {
 			what = "a registry"
 		}
-		return fmt.Errorf("mount point %s is busy: %s is mounted there already: %w", dir, what, syscall.EBUSY)
+		return refuse(syscall.EBUSY, "mount point %s is busy: %s is mounted there already", dir, what)
 	}
 	if err := checkOverlap(real, stateDir); err != nil {
 		return err
@@ -138,7 +139,7 @@ func CheckMountPoint(dir, stateDir string) error {
 }
 
 // clearDeadMount unmounts a mount of ours at dir whose process is gone.
-func clearDeadMount(dir string) error {
+func clearDeadMount(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, syscall.ENOTCONN) {
 		return nil
 	}
@@ -149,9 +150,9 @@ func clearDeadMount(dir string) error {
 		}
 	}
 	if !ok || m.fsType != fsType {
-		return fmt.Errorf("mount point %s belongs to a dead mount that is not ours (%s); unmount it with fusermount3 -u -z: %w", dir, m.fsType, syscall.ENOTCONN)
+		return refuse(syscall.ENOTCONN, "mount point %s belongs to a dead mount that is not ours (%s); unmount it with fusermount3 -u -z", dir, m.fsType)
 	}
-	if err := Unmount(m.Dir, true); err != nil {
+	if err := Unmount(ctx, m.Dir, true); err != nil {
 		return fmt.Errorf("take the dead mount at %s away: %w", dir, err)
 	}
 	return nil
@@ -169,9 +170,9 @@ func checkOverlap(dir, stateDir string) error {
 	state = resolveExisting(state)
 	switch {
 	case within(dir, state):
-		return fmt.Errorf("mount point %s is inside the state directory %s: %w", dir, state, syscall.EINVAL)
+		return refuse(syscall.EINVAL, "mount point %s is inside the state directory %s", dir, state)
 	case within(state, dir):
-		return fmt.Errorf("the state directory %s is inside the mount point %s: %w", state, dir, syscall.EINVAL)
+		return refuse(syscall.EINVAL, "the state directory %s is inside the mount point %s", state, dir)
 	}
 	return nil
 }
@@ -200,7 +201,7 @@ func checkEmpty(dir string) error {
 	}
 	defer f.Close()
 	if names, _ := f.Readdirnames(1); len(names) > 0 {
-		return fmt.Errorf("mount point %s is not empty: %w", dir, syscall.ENOTEMPTY)
+		return refuse(syscall.ENOTEMPTY, "mount point %s is not empty", dir)
 	}
 	return nil
 }
@@ -209,8 +210,9 @@ func checkEmpty(dir string) error {
 const unmountTimeout = 10 * time.Second
 
 // Unmount takes the mount at dir out of the tree. Lazy, it goes at once and what is open stays usable; else it is EBUSY
-// while something is open.
-func Unmount(dir string, lazy bool) error {
+// while something is open. ctx bounds what takes time, which is to run fusermount3 where this process may not call
+// umount(2).
+func Unmount(ctx context.Context, dir string, lazy bool) error {
 	flags := 0
 	if lazy {
 		flags = unix.MNT_DETACH
@@ -220,32 +222,26 @@ func Unmount(dir string, lazy bool) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("%s is not a mount point: %w", dir, err)
+		return refuse(unix.EINVAL, "%s is not a mount point", dir)
 	case !errors.Is(err, unix.EPERM):
 		return fmt.Errorf("unmount %s: %w", dir, err)
 	}
-	return fusermount(dir, lazy)
+	return fusermount(ctx, dir, lazy)
 }
 
 // fusermount unmounts for who may not call umount(2).
-func fusermount(dir string, lazy bool) error {
+func fusermount(ctx context.Context, dir string, lazy bool) error {
 	args := []string{"-u"}
 	if lazy {
 		args = append(args, "-z")
 	}
-	cmd := exec.Command("fusermount3", append(args, "--", dir)...) //nolint:noctx // an unmount is not cut short by who asked for it
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("unmount %s: %w", dir, err)
-	}
-	limit := time.AfterFunc(unmountTimeout, func() { _ = cmd.Process.Kill() })
-	defer limit.Stop()
-	err := cmd.Wait()
+	ctx, cancel := context.WithTimeout(ctx, unmountTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "fusermount3", append(args, "--", dir)...).CombinedOutput()
 	if err == nil {
 		return nil
 	}
-	text := strings.TrimSpace(out.String())
+	text := strings.TrimSpace(string(out))
 	if strings.Contains(strings.ToLower(text), "busy") { // its only way to say so
 		return fmt.Errorf("unmount %s: %w", dir, unix.EBUSY)
 	}

@@ -19,7 +19,7 @@ import (
 // folder is a directory that things can be renamed in.
 type folder interface {
 	find(name string) (entry, error)
-	// place is where a file called name stands, or why none may.
+	// target is where a file called name would stand here, or why none may.
 	target(name string) (index.Place, error)
 }
 
@@ -85,7 +85,7 @@ func (fsys *FS) move(ctx context.Context, from folder, oldName string, newDir fu
 
 // moveDraft gives d another name. Under an image's name it is pushed, and what stood there is replaced.
 func (fsys *FS) moveDraft(ctx context.Context, d *index.Draft, to index.Place) error {
-	if fold(d.Place()) == fold(to) {
+	if d.Place().Fold() == to.Fold() {
 		return nil
 	}
 	if err := fsys.ensureLibrary(to); err != nil {
@@ -109,7 +109,7 @@ func (fsys *FS) moveDraft(ctx context.Context, d *index.Draft, to index.Place) e
 func (fsys *FS) retag(ctx context.Context, e entry, place index.Place) error {
 	ref, _, ok := place.Ref()
 	if !ok {
-		return &refusal{syscall.EPERM, fmt.Sprintf("%q is not an image's name (image:tag.sif); copy the image to make a draft of it", place.Name)}
+		return refuse(syscall.EPERM, "%q is not an image's name (image:tag.sif); copy the image to make a draft of it", place.Name)
 	}
 	images := []index.Image{*e.img}
 	if e.tag {
@@ -133,7 +133,7 @@ func (fsys *FS) retagAll(ctx context.Context, images []index.Image, ref image.Re
 			continue
 		}
 		if _, err := fsys.ix.Retag(ctx, img, ref); err != nil {
-			return fmt.Errorf("retag %s: %w", img.Ref, err)
+			return err
 		}
 	}
 	return nil
@@ -151,7 +151,7 @@ func sameTag(a, b image.Ref) bool {
 func (fsys *FS) moveDir(ctx context.Context, e entry, to folder, newName string) error {
 	dest, ok := to.(dirNode)
 	if !ok {
-		return &refusal{syscall.EINVAL, "a tag's directory holds versions only"}
+		return refuse(syscall.EINVAL, "a tag's directory holds versions only")
 	}
 	if err := dest.mayRename(newName, e.node); err != nil {
 		return err
@@ -173,7 +173,7 @@ func (n dirNode) mayRename(name string, node fusefs.Node) error {
 	_, _, tag := image.ParseEntry(name)
 	_, isTag := node.(tagDirNode)
 	if tag != isTag {
-		return &refusal{syscall.EINVAL, "a collection's directory has a plain name, a tag's is image:tag"}
+		return refuse(syscall.EINVAL, "a collection's directory has a plain name, a tag's is image:tag")
 	}
 	err := n.mayMkdir(name)
 	if !errors.Is(err, iofs.ErrExist) {

@@ -45,20 +45,15 @@ func (t *traces) pushed(place index.Place, img index.Image) {
 	if len(t.pushes) >= maxTraces {
 		clear(t.pushes)
 	}
-	t.pushes[fold(place)] = img.File
+	t.pushes[place.Fold()] = img.File
 }
 
 // pushedAs finds what place became.
 func (t *traces) pushedAs(place index.Place) (file string, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	file, ok = t.pushes[fold(place)]
+	file, ok = t.pushes[place.Fold()]
 	return file, ok
-}
-
-// fold is the form in which places of any case are equal.
-func fold(p index.Place) index.Place {
-	return index.Place{Collection: foldPath(p.Collection), Tag: strings.ToLower(p.Tag), Name: p.Name}
 }
 
 // leave lets process pid find node under name in dir though it is gone.

@@ -23,7 +23,7 @@ func TestXattrs(t *testing.T) {
 	for name, want := range map[string]string{
 		"id": file.ID, "uri": "c/x:1@" + md5sum(content), "collection": "c", "image": "x", "tag": "1", "version": md5sum(content), "md5": md5sum(content),
 		"sha256": sha(content), "size": "3145728", "owner": "ann@uni.edu", "state": "remote", "cached": "0",
-		"url": "https://www.googleapis.com/drive/v3/files/" + file.ID + "?alt=media", "shared": "ann@uni.edu owner",
+		"url": srv.URL() + "/drive/v3/files/" + file.ID + "?alt=media", "shared": "ann@uni.edu owner",
 		"label.maintainer": "ann", "label.org.label-schema.usage": "run it", "labels": `{"maintainer":"ann","org.label-schema.usage":"run it"}`,
 		"created": file.Created.UTC().Format("2006-01-02T15:04:05Z"), "modified": file.Modified.UTC().Format("2006-01-02T15:04:05Z"),
 	} {

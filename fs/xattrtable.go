@@ -33,13 +33,11 @@ var imageXattrs = map[string]xattr{
 	"owner":      {get: show(func(img index.Image) string { return img.Owner })},
 	"created":    {get: show(func(img index.Image) string { return img.Created.UTC().Format(time.RFC3339) })},
 	"modified":   {get: show(func(img index.Image) string { return img.Modified.UTC().Format(time.RFC3339) })},
-	"url": {get: show(func(img index.Image) string {
-		return "https://www.googleapis.com/drive/v3/files/" + img.File + "?alt=media"
-	})},
-	"state":  {get: (*FS).imageState},
-	"cached": {get: (*FS).imageCached},
-	"shared": {get: (*FS).imageShared, asks: true},
-	"labels": {get: show(labelsJSON)},
+	"url":        {get: func(fsys *FS, _ context.Context, img index.Image) (string, error) { return fsys.ix.URL(img), nil }},
+	"state":      {get: (*FS).imageState},
+	"cached":     {get: (*FS).imageCached},
+	"shared":     {get: (*FS).imageShared, asks: true},
+	"labels":     {get: show(labelsJSON)},
 
 	"share": {set: (*FS).shareImage},
 	"unshare": {set: func(fsys *FS, ctx context.Context, img index.Image, who string) error {
@@ -90,20 +88,11 @@ func (fsys *FS) imageShared(ctx context.Context, img index.Image) (string, error
 	if err != nil {
 		return "", err
 	}
-	return strings.Join(grants(list), "\n"), nil
-}
-
-// grants writes permissions as text, a line each.
-func grants(list []index.Permission) []string {
 	lines := make([]string, 0, len(list))
 	for _, p := range list {
-		who := p.Email
-		if who == "" {
-			who = p.Type // "anyone": a link
-		}
-		lines = append(lines, who+" "+p.Role)
+		lines = append(lines, p.String())
 	}
-	return lines
+	return strings.Join(lines, "\n"), nil
 }
 
 // shareImage takes "ann@uni.edu" or "ann@uni.edu:writer".

@@ -168,10 +168,10 @@ func (c *catalog) hasTag(tag image.Ref) bool {
 
 // hasDrafts tells whether a draft stands in the directory or below it.
 func (ix *Index) hasDrafts(collection string, tag image.Ref, isTag bool) bool {
-	path, name := strings.ToLower(collection), strings.ToLower(tag.Image+":"+tag.Tag)
+	here := Place{Collection: collection, Tag: tag.Image + ":" + tag.Tag}.Fold()
 	for _, d := range ix.AllDrafts() {
-		p := d.Place().fold()
-		if isTag && p.Collection == path && p.Tag == name || !isTag && (p.Collection == path || strings.HasPrefix(p.Collection, path+"/")) {
+		p := d.Place().Fold()
+		if p.Collection == here.Collection && (!isTag || p.Tag == here.Tag) || !isTag && strings.HasPrefix(p.Collection, here.Collection+"/") {
 			return true
 		}
 	}

@@ -119,7 +119,7 @@ func (s *draftStore) load() error {
 			d.err = parkedError(r.Error)
 		}
 		s.all[id] = d
-		s.at[r.Place.fold()] = d
+		s.at[r.Place.Fold()] = d
 	}
 	ids := make([]uint64, 0, len(records))
 	for id := range records {

@@ -101,7 +101,7 @@ func (s *draftStore) register(d *Draft) {
 	p := d.Place()
 	s.mu.Lock()
 	s.all[d.id] = d
-	s.at[p.fold()] = d
+	s.at[p.Fold()] = d
 	s.mu.Unlock()
 	s.ix.event(Event{Place: p})
 }
@@ -111,8 +111,8 @@ func (s *draftStore) forget(d *Draft) {
 	p := d.Place()
 	s.mu.Lock()
 	delete(s.all, d.id)
-	if s.at[p.fold()] == d {
-		delete(s.at, p.fold())
+	if s.at[p.Fold()] == d {
+		delete(s.at, p.Fold())
 	}
 	s.mu.Unlock()
 	s.ix.event(Event{Place: p})
@@ -128,14 +128,14 @@ func (s *draftStore) add(p Place) (*Draft, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.at[p.fold()]; old != nil && !old.pushing() {
+	if old := s.at[p.Fold()]; old != nil && !old.pushing() {
 		return nil, iofs.ErrExist
 	}
 	d := s.newDraft(s.nextID)
 	s.nextID++
 	d.rec.Place = p
 	s.all[d.id] = d
-	s.at[p.fold()] = d
+	s.at[p.Fold()] = d
 	return d, nil
 }
 
@@ -177,13 +177,13 @@ func (ix *Index) EditDraft(img Image, p Place) (*Draft, error) {
 func (ix *Index) Draft(p Place) (*Draft, bool) {
 	ix.drafts.mu.Lock()
 	defer ix.drafts.mu.Unlock()
-	d, ok := ix.drafts.at[p.fold()]
+	d, ok := ix.drafts.at[p.Fold()]
 	return d, ok
 }
 
 // Drafts lists the drafts in a collection, or in a tag directory of it, by name.
 func (ix *Index) Drafts(collection, tag string) []*Draft {
-	want := Place{Collection: collection, Tag: tag}.fold()
+	want := Place{Collection: collection, Tag: tag}.Fold()
 	s := ix.drafts
 	s.mu.Lock()
 	var out []*Draft
@@ -269,10 +269,10 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 	}
 	crashpoint("draft.moved")
 	s.mu.Lock()
-	if s.at[from.fold()] == d {
-		delete(s.at, from.fold())
+	if s.at[from.Fold()] == d {
+		delete(s.at, from.Fold())
 	}
-	s.at[to.fold()] = d
+	s.at[to.Fold()] = d
 	s.mu.Unlock()
 	s.ix.event(Event{Place: from})
 	s.ix.event(Event{Place: to})

@@ -53,7 +53,7 @@ func (p Place) String() string {
 	return strings.Join(parts, "/")
 }
 
-// fold is the form places are compared in.
-func (p Place) fold() Place {
-	return Place{Collection: strings.ToLower(p.Collection), Tag: strings.ToLower(p.Tag), Name: p.Name}
+// Fold is the form places are compared in: equal for places that differ in the case of Collection or Tag only.
+func (p Place) Fold() Place {
+	return Place{Collection: image.Ref{Collection: p.Collection}.Fold().Collection, Tag: strings.ToLower(p.Tag), Name: p.Name}
 }

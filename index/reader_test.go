@@ -159,7 +159,7 @@ func TestAWaiterLeavesAndTheFetchGoesOn(t *testing.T) {
 	id := put(t, srv, "c/i:t", content)
 	ix := indextest.Open(t, srv, index.Options{})
 	img := byID(t, ix, id)
-	srv.Fault(drivetest.On("GET", "/drive/v3/files/*").Query("alt", "media").Delay(300 * time.Millisecond))
+	srv.Fault(drivetest.On("GET", "/drive/v3/files/*").Query("alt", "media").Delay(time.Second))
 	srv.ResetRequests()
 	r := open(t, ix, img)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

@@ -63,7 +63,7 @@ in the foreground, and ^C unmounts. Every long option is also an -o option:
 			if m.foreground || inBackground() {
 				return a.serveMount(cmd.Context(), dir, m)
 			}
-			if err := a.checkMount(dir, m); err != nil {
+			if err := a.checkMount(cmd.Context(), dir); err != nil {
 				return err
 			}
 			return a.startBackground(cmd.Context(), m.logFile)
@@ -154,11 +154,11 @@ func (m *mountFlags) finish() error {
 }
 
 // checkMount finds what would make the mount fail, before anything is started.
-func (a *app) checkMount(dir string, m mountFlags) error {
+func (a *app) checkMount(ctx context.Context, dir string) error {
 	if holder, held := index.Holder(a.set.State); held {
 		return &holder
 	}
-	if err := sregfs.CheckMountPoint(dir, a.set.State); err != nil {
+	if err := sregfs.CheckMountPoint(ctx, dir, a.set.State); err != nil {
 		return err
 	}
 	if _, err := a.auth(); err != nil && !errors.Is(err, drive.ErrNoCredentials) {
@@ -171,7 +171,7 @@ func (a *app) checkMount(dir string, m mountFlags) error {
 func (a *app) serveMount(ctx context.Context, dir string, m mountFlags) (err error) {
 	ready := backgroundReply()
 	defer func() { ready(err) }()
-	if err := a.checkMount(dir, m); err != nil {
+	if err := a.checkMount(ctx, dir); err != nil {
 		return err
 	}
 	// The FUSE library says its last words in the standard log.

@@ -34,7 +34,7 @@ with them. Nothing is lost either way.`,
 					return err
 				}
 			}
-			if err := sregfs.Unmount(dir, lazy); err != nil {
+			if err := sregfs.Unmount(cmd.Context(), dir, lazy); err != nil {
 				return err
 			}
 			return waitReleased(cmd.Context(), status.StateDir)

@@ -227,7 +227,7 @@ func (m *M) cleanup() {
 	for _, mt := range mounts {
 		if m.came && mt.Dir == m.c.Dir {
 			left = true
-			_ = fs.Unmount(mt.Dir, true)
+			_ = fs.Unmount(context.Background(), mt.Dir, true)
 		}
 	}
 	text := ""
