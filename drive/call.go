@@ -105,7 +105,7 @@ func (r *retrier) again(ctx context.Context, err error) error {
 		return err
 	}
 	r.fails++
-	wait := r.c.times.answered
+	wait, longest := r.c.times.answered, r.c.times.longest
 	switch {
 	case e.Status == http.StatusUnauthorized && !r.refreshed:
 		r.refreshed = true // the wire has dropped the token: the next attempt brings a new one
@@ -118,9 +118,9 @@ func (r *retrier) again(ctx context.Context, err error) error {
 		r.c.pace.slow(e.RetryAfter)
 	}
 	if e.Status == 0 {
-		wait = r.c.times.cut
+		wait, longest = r.c.times.cut, r.c.times.away
 	}
-	wait = min(wait<<min(r.fails-1, 10), r.c.times.longest)
+	wait = min(wait<<min(r.fails-1, 10), longest)
 	wait = max(wait/2+rand.N(wait+1), e.RetryAfter)
 
 	if r.since.IsZero() {

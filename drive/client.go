@@ -73,7 +73,7 @@ func New(o Options) (*Client, error) {
 		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1),
 		times: times{
 			reply: max(o.Timeout/2, time.Millisecond), idle: min(30*time.Second, o.Timeout),
-			answered: time.Second, cut: 100 * time.Millisecond, longest: 32 * time.Second,
+			answered: time.Second, cut: 100 * time.Millisecond, longest: 32 * time.Second, away: 3 * time.Second,
 		},
 	}
 	connect := func(idle int) *http.Client {

@@ -7,7 +7,13 @@ import (
 
 // Hurry makes the pauses between attempts too short to matter.
 func (c *Client) Hurry() {
-	c.times.answered, c.times.cut, c.times.longest = 2*time.Millisecond, time.Millisecond, 10*time.Millisecond
+	c.times.answered, c.times.cut, c.times.longest, c.times.away = 2*time.Millisecond, time.Millisecond, 10*time.Millisecond, 10*time.Millisecond
+}
+
+// HurryAway makes the pauses after no answer a hundredth of what they are, and all others endless.
+func (c *Client) HurryAway() {
+	c.times.cut, c.times.away = c.times.cut/100, c.times.away/100
+	c.times.answered, c.times.longest = time.Hour, time.Hour
 }
 
 // ForgetHashes is a new process that never saw any content.

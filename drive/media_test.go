@@ -100,6 +100,20 @@ func TestReadRangeThroughFaults(t *testing.T) {
 	}
 }
 
+// After an outage a reader must not sit out a pause that has grown with it.
+func TestReadRangeLooksOftenForTheNetwork(t *testing.T) {
+	w := start(t, drivetest.Options{})
+	f := w.put("image", noise(1000))
+	c, err := drive.New(drive.Options{URL: w.srv.URL(), Auth: w.auth, Timeout: 2 * time.Second})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	c.HurryAway()
+	gone := drivetest.On("GET", "/drive/v3/files/*").Cut(0)
+	w.srv.Fault(gone)
+	require.Error(t, c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0))
+	require.Greater(t, gone.Hits(), 20, "with pauses that doubled for ever it would be a dozen")
+}
+
 func TestReadRangeAsksOnlyForWhatACutLeft(t *testing.T) {
 	w := start(t, drivetest.Options{})
 	f := w.put("image", noise(1<<20))

@@ -21,7 +21,8 @@ type times struct {
 	idle     time.Duration // between two bytes of a body, either way
 	answered time.Duration // first pause after an error Drive answered with; it doubles
 	cut      time.Duration // first pause after no answer
-	longest  time.Duration // pause
+	longest  time.Duration // pause after an answer
+	away     time.Duration // longest pause after no answer: it costs Drive nothing, and readers wait for the network's return
 }
 
 // newTransport is net/http's, without HTTP/2: there all requests share one TCP connection, and Drive's
