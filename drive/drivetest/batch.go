@@ -155,8 +155,11 @@ func (c *batchCall) answer(w io.Writer, inner http.Handler, outer *http.Request)
 	switch {
 	case err != nil:
 		writeError(&rec, err)
-	case strings.HasPrefix(r.URL.Path, "/batch"), strings.HasPrefix(r.URL.Path, "/upload/"), r.URL.Query().Get("alt") == "media":
-		writeError(&rec, errBadRequest("Batches hold neither media nor batches."))
+	case strings.HasPrefix(r.URL.Path, "/batch"), strings.HasPrefix(r.URL.Path, "/upload/"):
+		writeError(&rec, errBadRequest("Batches hold neither uploads nor batches."))
+	case r.URL.Query().Get("alt") == "media": // not in here, but over there: as measured by clients of the service
+		rec.Header().Set("Location", rootURL(outer)+downloadPrefix+r.URL.RequestURI())
+		rec.WriteHeader(http.StatusFound)
 	default:
 		inner.ServeHTTP(&rec, r)
 	}

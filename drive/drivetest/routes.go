@@ -85,6 +85,9 @@ var routes = []route{
 // discovery is apart from the routes it describes.
 var discovery = route{"discovery", "GET", "/discovery/v1/apis/drive/v3/rest", nil, nil, "", (*api).discoveryGet}
 
+// downloadPrefix is before the path of content that a batch has been asked for.
+const downloadPrefix = "/download"
+
 // match finds the route of a request, nil if there is none, and what stands for the {} of its path.
 func match(r *http.Request) (found *route, vars []string) {
 	verb := r.Method
@@ -94,10 +97,11 @@ func match(r *http.Request) (found *route, vars []string) {
 	if verb == discovery.verb && r.URL.Path == discovery.path {
 		return &discovery, nil
 	}
-	segments := strings.Split(r.URL.EscapedPath(), "/")
-	if path := r.URL.EscapedPath(); strings.HasPrefix(path, "/resumable/upload/") {
-		segments = strings.Split(strings.TrimPrefix(path, "/resumable"), "/")
+	path := r.URL.EscapedPath()
+	if strings.HasPrefix(path, "/resumable/upload/") {
+		path = strings.TrimPrefix(path, "/resumable")
 	}
+	segments := strings.Split(strings.TrimPrefix(path, downloadPrefix), "/")
 next:
 	for i := range routes {
 		want := strings.Split(routes[i].path, "/")
