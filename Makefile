@@ -2,6 +2,7 @@
 
 export PATH := $(PATH):/usr/local/go/bin
 PREFIX ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: all build test race e2e lint fuzz bench demo check install clean
 
@@ -9,7 +10,7 @@ all: build
 
 # The command, at bin/sregfs: one file that needs no library.
 build:
-	CGO_ENABLED=0 go build -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
 
 # Everything: unit, emulator and mount tests under the race detector, then the real container runtime.
 test:

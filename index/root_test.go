@@ -70,6 +70,7 @@ func TestSecondFolderIsReported(t *testing.T) {
 // twoFolders is a Drive on which two machines made a folder each, before listings showed either the other's; settle
 // makes them look again, later.
 func twoFolders(t *testing.T) (ann *drivetest.User, first, second *index.Index, settle func(*index.Index)) {
+	t.Helper()
 	var ahead atomic.Int64 // of Drive's clock
 	srv := drivetest.NewServer(t, drivetest.Options{
 		Now:    func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },

@@ -264,7 +264,7 @@ func notMounted(t testing.TB, dir string) {
 	mounted, err := isMountPoint(dir)
 	require.NoError(t, err)
 	if mounted {
-		_ = exec.Command("fusermount3", "-u", "-z", dir).Run()
+		_ = exec.CommandContext(t.Context(), "fusermount3", "-u", "-z", dir).Run()
 	}
 	require.False(t, mounted, "%s is still mounted", dir)
 }

@@ -78,6 +78,7 @@ func TestBytes(t *testing.T) {
 
 	mnt = ann.mount() // cold
 	check := func(t *testing.T, names []string) {
+		t.Helper()
 		for _, name := range names {
 			ann.sh(fmt.Sprintf("cmp %s %s && /usr/bin/python3 %s %s %s", name, target(mnt, name), readersFile, target(mnt, name), name)).ok(t)
 		}

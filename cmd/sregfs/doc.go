@@ -17,4 +17,9 @@
 // answers (mount.go, background.go). The child lives until it is unmounted or
 // gets SIGTERM; pushes that have not reached Drive by then are in the journal,
 // and the next mount goes on with them.
+//
+// A verb keeps nothing of its own, so a killed one leaves the floors beneath as
+// they promise it: push is in the index's journal as soon as its file is
+// sealed, pull writes beside its target and renames what it has checked, and
+// what a kill leaves of that is a hidden .part file.
 package main

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// version is set by the Makefile from the release's tag.
+// version is set by the Makefile, to the tag of a release or to the commit.
 var version = "dev"
 
 func main() {

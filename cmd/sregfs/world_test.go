@@ -131,7 +131,7 @@ func (p person) mount(args ...string) string {
 	p.sregfs(append([]string{"mount", "--poll", "200ms", dir}, args...)...).ok(p.w.t)
 	p.w.t.Cleanup(func() {
 		if mounted, err := isMountPoint(dir); err == nil && mounted {
-			umount := exec.Command("fusermount3", "-u", "-z", dir)
+			umount := exec.CommandContext(context.WithoutCancel(p.w.t.Context()), "fusermount3", "-u", "-z", dir)
 			if out, err := umount.CombinedOutput(); err != nil {
 				p.w.t.Errorf("unmount %s: %v: %s", dir, err, out)
 			}
