@@ -67,7 +67,7 @@ func (n dirNode) inode() uint64 {
 func (n dirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
 	e, err := n.find(req.Name)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if left, ok := n.fs.traces.left(n, req.Name, req.Pid); ok {
+		if left, ok := n.fs.traces.left(newRemoval(n, req.Name, req.Pid)); ok {
 			e, err = entry{node: left}, nil
 		}
 	}

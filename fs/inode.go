@@ -14,6 +14,7 @@ const (
 	kindImage   = "image"
 	kindDraft   = "draft"
 	kindControl = "control"
+	kindGone    = "gone"
 )
 
 // inodeOf hashes kind and parts. It is never 0 (none) or 1 (the root).

@@ -18,7 +18,7 @@ func (n dirNode) Remove(ctx context.Context, req *fuse.RemoveRequest) error {
 	}
 	e, err := n.find(req.Name)
 	switch {
-	case errors.Is(err, iofs.ErrNotExist) && n.fs.traces.forget(n, req.Name, req.Pid):
+	case errors.Is(err, iofs.ErrNotExist) && n.fs.traces.forget(newRemoval(n, req.Name, req.Pid)):
 		return nil
 	case err != nil:
 		return n.fs.reply(what, err)
@@ -120,9 +120,10 @@ func (fsys *FS) leaveTraces(img index.Image, byTag bool, pid uint32) {
 	}
 	for _, dir := range dirs {
 		tag := fsys.tagDir("", img.Collection, img.TagDir())
-		fsys.traces.leave(dir, img.TagDir(), pid, tag)
+		fsys.traces.leave(newRemoval(dir, img.TagDir(), pid), tag)
 		if !byTag {
-			fsys.traces.leave(dir, img.TagFile(img.Ext), pid, fsys.image(img, index.Place{}))
+			file := newRemoval(dir, img.TagFile(img.Ext), pid)
+			fsys.traces.leave(file, goneNode{common{fsys}, file})
 		}
 	}
 }

@@ -28,6 +28,10 @@ type removal struct {
 	pid  uint32
 }
 
+func newRemoval(dir dirNode, name string, pid uint32) removal {
+	return removal{dir, strings.ToLower(name), pid}
+}
+
 // maxTraces bounds each kind. When one is full it starts anew: only programs years behind notice.
 const maxTraces = 4096
 
@@ -56,30 +60,29 @@ func (t *traces) pushedAs(place index.Place) (file string, ok bool) {
 	return file, ok
 }
 
-// leave lets process pid find node under name in dir though it is gone.
-func (t *traces) leave(dir dirNode, name string, pid uint32, node fusefs.Node) {
+// leave lets a process find node though it is gone.
+func (t *traces) leave(r removal, node fusefs.Node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.removals) >= maxTraces {
 		clear(t.removals)
 	}
-	t.removals[removal{dir, strings.ToLower(name), pid}] = node
+	t.removals[r] = node
 }
 
 // left finds what leave left.
-func (t *traces) left(dir dirNode, name string, pid uint32) (fusefs.Node, bool) {
+func (t *traces) left(r removal) (fusefs.Node, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	node, ok := t.removals[removal{dir, strings.ToLower(name), pid}]
+	node, ok := t.removals[r]
 	return node, ok
 }
 
 // forget takes it away again and says whether it was there.
-func (t *traces) forget(dir dirNode, name string, pid uint32) bool {
+func (t *traces) forget(r removal) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := removal{dir, strings.ToLower(name), pid}
-	_, ok := t.removals[key]
-	delete(t.removals, key)
+	_, ok := t.removals[r]
+	delete(t.removals, r)
 	return ok
 }
