@@ -1,10 +1,13 @@
 package index
 
 import (
+	"cmp"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +24,8 @@ type draftRecord struct {
 	State State  `json:"state"`
 	Dirty bool   `json:"dirty,omitempty"`
 	Error string `json:"error,omitempty"` // StateFailed: why, for people
+	Order uint64 `json:"order,omitempty"` // when it took its place or was sealed, in numbers of draftStore.number
+	Gone  bool   `json:"gone,omitempty"`  // its user removed it: what a push of it may have made on Drive, File, is to go as well
 
 	// From StateSealed on.
 	Collection string `json:"collection,omitempty"` // what it publishes as
@@ -81,7 +86,6 @@ func (s *draftStore) load() error {
 	if err != nil {
 		return err
 	}
-	present := map[uint64]int64{}
 	for _, e := range files {
 		name := e.Name()
 		info, err := e.Info()
@@ -98,11 +102,9 @@ func (s *draftStore) load() error {
 		if err != nil || len(name) != 16 || !info.Mode().IsRegular() {
 			continue
 		}
-		present[id] = info.Size()
 		s.nextID = max(s.nextID, id+1)
-		d := s.newDraft(id)
 		r, ok := records[id]
-		if !ok && info.Size() == 0 { // the crash came between the file and its record
+		if r.Gone || !ok && info.Size() == 0 { // the crash came between the file and its record
 			if err := os.Remove(s.path(id)); err != nil {
 				return err
 			}
@@ -111,6 +113,7 @@ func (s *draftStore) load() error {
 		if !ok {
 			r = draftRecord{Place: Place{Name: "recovered-" + strconv.FormatUint(id, 10)}, State: StateDraft}
 		}
+		d := s.newDraft(id)
 		d.rec, d.onDisk, d.size, d.modified = r, true, info.Size(), info.ModTime()
 		if r.State == StateDraft {
 			d.rec.Dirty = info.Size() > 0
@@ -119,22 +122,27 @@ func (s *draftStore) load() error {
 			d.err = parkedError(r.Error)
 		}
 		s.all[id] = d
-		s.at[r.Place.Fold()] = d
+		s.nextID = max(s.nextID, r.Order+1)
 	}
-	ids := make([]uint64, 0, len(records))
-	for id := range records {
-		ids = append(ids, id)
+	for id, r := range records {
 		s.nextID = max(s.nextID, id+1)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		if _, ok := present[id]; !ok { // the end of a push, or a file somebody deleted
+		switch _, there := s.all[id]; {
+		case there:
+		case r.Gone:
+			s.ix.goes(func(ctx context.Context) { s.clear(ctx, id, r.File) })
+		default: // the end of a push, or a file somebody deleted
 			if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(id)) }); err != nil {
 				return err
 			}
-			continue
 		}
-		switch d := s.all[id]; d.rec.State {
+	}
+	// As they followed each other: the latest at a place is what stands there, and pushes of one name go in turn.
+	drafts := slices.SortedFunc(maps.Values(s.all), func(a, b *Draft) int { return cmp.Compare(a.rank(), b.rank()) })
+	for _, d := range drafts {
+		s.at[d.rec.Place.Fold()] = d
+	}
+	for _, d := range drafts {
+		switch d.rec.State {
 		case StateSealed, StateSending, StateUploaded, StateCommitted:
 			d.busy = make(chan struct{})
 			s.start(d)
@@ -143,6 +151,9 @@ func (s *draftStore) load() error {
 	}
 	return nil
 }
+
+// rank orders drafts by when they came to where they are. Ids and orders are numbers of one sequence.
+func (d *Draft) rank() uint64 { return max(d.id, d.rec.Order) }
 
 // parkedError is a push's final error as it was recorded before this program started.
 type parkedError string

@@ -139,6 +139,15 @@ func (s *draftStore) add(p Place) (*Draft, error) {
 	return d, nil
 }
 
+// number is the next of the numbers that say what came later.
+func (s *draftStore) number() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nextID
+	s.nextID++
+	return n
+}
+
 func (d *Draft) pushing() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -212,7 +221,8 @@ func (ix *Index) AllDrafts() []*Draft {
 	return out
 }
 
-// MoveDraft renames a draft; one that stands at the new place is replaced. If the new name is that of an image and there
+// MoveDraft renames a draft; one that stands at the new place is replaced, in one step whatever happens, unless it is on
+// its way to Drive: then it gets there, and is the version before. If the new name is that of an image and there
 // is content, the draft is pushed: it must be whole (ErrPartial, and it stays where it was), and an error of the push is
 // returned with the draft at its new place, its bytes kept.
 func (ix *Index) MoveDraft(ctx context.Context, d *Draft, to Place) error {
@@ -258,16 +268,28 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 	if from == to {
 		return nil
 	}
-	if old, ok := s.ix.Draft(to); ok && old != d {
-		if err := s.ix.RemoveDraft(old); err != nil {
-			return err
-		}
-		crashpoint("draft.replaced")
+	order := s.number()
+	d.mu.Lock()
+	r := d.rec
+	d.mu.Unlock()
+	r.Place, r.Order = to, order
+	b, err := r.encode()
+	if err != nil {
+		return err
 	}
-	if err := d.save(func(r *draftRecord) { r.Place = to }); err != nil {
+	moved := func(txn *badger.Txn) error { return txn.Set(draftKey(d.id), b) }
+	if old, ok := s.ix.Draft(to); ok && old != d && !old.pushing() {
+		err = s.remove(old, moved)
+	} else {
+		err = s.ix.writing(moved)
+	}
+	if err != nil {
 		return err
 	}
 	crashpoint("draft.moved")
+	d.mu.Lock()
+	d.rec.Place, d.rec.Order = to, order
+	d.mu.Unlock()
 	s.mu.Lock()
 	if s.at[from.Fold()] == d {
 		delete(s.at, from.Fold())
@@ -280,48 +302,109 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 }
 
 // RemoveDraft deletes a draft. Those who have it open keep its bytes. A push under way is given up, and what it may have
-// made on Drive is trashed; ErrBusy when it is too late for that: Drive has it already.
+// made on Drive is trashed, by a later program if need be; ErrBusy when it is too late for that: Drive has it already.
 func (ix *Index) RemoveDraft(d *Draft) error {
-	s := ix.drafts
+	if err := ix.drafts.remove(d, func(*badger.Txn) error { return nil }); err != nil {
+		return fmt.Errorf("remove %s: %w", d.Place(), err)
+	}
+	return nil
+}
+
+// remove is RemoveDraft, with something else that is recorded in the same transaction.
+func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 	d.mu.Lock()
-	j, file := d.job, d.rec.File
-	late := j != nil && (d.rec.State == StateUploaded || d.rec.State == StateCommitted)
+	j, late := d.job, d.rec.late()
 	d.mu.Unlock()
-	if late {
-		return fmt.Errorf("remove %s: %w", d.Place(), ErrBusy)
+	if j != nil && late {
+		return ErrBusy
 	}
 	if j != nil {
 		j.cancel()
 		<-j.done
-		if j.err == nil {
-			return fmt.Errorf("remove %s: %w", d.Place(), ErrBusy) // it was quicker
-		}
 	}
-	if err := d.lockTurn(ix.base); err != nil {
+	if err := d.lockTurn(s.ix.base); err != nil {
 		return err
 	}
 	defer d.unlockTurn()
+	d.io.Lock() // no write is under way now
 	d.mu.Lock()
-	onDisk := d.onDisk
-	d.gone, d.onDisk = true, false
-	d.mu.Unlock()
-	s.forget(d)
-	if onDisk {
-		err := os.Remove(s.path(d.id))
-		crashpoint("draft.unlinked")
-		if e := ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(d.id)) }); e != nil {
-			err = errors.Join(err, e)
-		}
-		if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			return fmt.Errorf("remove draft %d: %w", d.id, err)
-		}
+	onDisk, rec := d.onDisk, d.rec
+	late = j != nil && (j.err == nil || rec.late()) // it was quicker
+	if late && onDisk {
+		d.busy = make(chan struct{}) // and goes on
 	}
-	if j != nil && file != "" {
-		ix.goes(func(ctx context.Context) { // no file of that id is the usual case
-			if err := ix.drive.Trash(ctx, file); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-				s.log.WithError(err).WithField("file", file).Debug("trash what a removed push made")
+	if !late {
+		d.gone, d.onDisk = true, false
+	}
+	d.mu.Unlock()
+	d.io.Unlock()
+	if late {
+		if onDisk {
+			s.start(d)
+		}
+		return ErrBusy
+	}
+	grave := draftRecord{Place: rec.Place, State: StateDraft, Gone: true}
+	if rec.State == StateSealed || rec.State == StateSending {
+		grave.File = rec.File
+	}
+	b, err := grave.encode()
+	if err == nil {
+		err = s.ix.writing(func(txn *badger.Txn) error {
+			if onDisk {
+				if err := txn.Set(draftKey(d.id), b); err != nil {
+					return err
+				}
 			}
+			return also(txn)
 		})
 	}
+	if err != nil {
+		d.mu.Lock()
+		d.gone, d.onDisk = false, onDisk
+		d.mu.Unlock()
+		return err
+	}
+	s.forget(d)
+	if !onDisk {
+		return nil
+	}
+	crashpoint("draft.buried")
+	if err := os.Remove(s.path(d.id)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		s.log.WithError(err).Warnf("remove the bytes of draft %d; the next start tries again", d.id)
+		return nil
+	}
+	crashpoint("draft.unlinked")
+	if grave.File == "" {
+		return s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(d.id)) })
+	}
+	s.ix.goes(func(ctx context.Context) { s.clear(ctx, d.id, grave.File) })
 	return nil
+}
+
+// late says that Drive has what the draft was sealed as.
+func (r draftRecord) late() bool { return r.State == StateUploaded || r.State == StateCommitted }
+
+// clear takes off Drive what the push of a removed draft may have made, and then forgets its record.
+func (s *draftStore) clear(ctx context.Context, id uint64, file string) {
+	for pause := pauseFirst; file != ""; pause = min(2*pause, pauseMost) {
+		err := s.ix.drive.Trash(ctx, file)
+		if err == nil || errors.Is(err, iofs.ErrNotExist) { // no file of that id is the usual case
+			break
+		}
+		s.log.WithError(err).WithField("file", file).Debug("trash what a removed push made")
+		if !passing(err) {
+			return
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+	if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(id)) }); err != nil {
+		s.log.WithError(err).Debug("forget a removed draft")
+	}
 }

@@ -285,3 +285,66 @@ func TestPushesWaitForSignInAndTheNetwork(t *testing.T) {
 	require.NoError(t, ix.WaitPushes(t.Context()))
 	require.Len(t, onDrive(srv), 1)
 }
+
+// A push that was acknowledged is not lost to a rename that puts another image under its name: it is the version before.
+func TestARenameOntoAPushUnderWay(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	dir := t.TempDir()
+	ix := indextest.Open(t, srv, index.Options{Dir: dir, Background: true})
+	first, second := imagetest.SIF(t, block, imagetest.Seed(1)), imagetest.SIF(t, block, imagetest.Seed(2))
+	later := write(t, ix, at("c", "i.part"), second) // the older draft
+	stall := drivetest.On("PUT", "/upload/*").Stall()
+	srv.Fault(stall)
+	push(t, write(t, ix, at("c", "i:t.sif"), first))
+	indextest.Eventually(t, func() bool { return stall.Hits() > 0 }, "it is being sent")
+	require.NoError(t, ix.MoveDraft(t.Context(), later, at("c", "i:t.sif")))
+	found, ok := ix.Draft(at("c", "i:t.sif"))
+	require.True(t, ok)
+	require.Equal(t, later.ID(), found.ID())
+	require.NoError(t, ix.Close())
+	srv.ClearFaults()
+
+	again := indextest.Open(t, srv, index.Options{Dir: dir})
+	require.NoError(t, again.WaitPushes(t.Context()))
+	require.Len(t, onDrive(srv), 2)
+	img, err := again.Lookup("", image.Ref{Collection: "c", Image: "i", Tag: "t"})
+	require.NoError(t, err)
+	sum := md5.Sum(second)
+	require.Equal(t, hex.EncodeToString(sum[:]), img.MD5, "the order in which they were pushed holds over a restart")
+}
+
+// What a removed push has made on Drive goes, even if this program does not live to see it.
+func TestARemovedPushDoesNotComeBack(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	dir := t.TempDir()
+	ix := indextest.Open(t, srv, index.Options{Dir: dir, Background: true})
+	unanswered := drivetest.On("PUT", "/upload/*").Nth(1).DropReply()
+	asked := drivetest.On("PUT", "/upload/*").Stall()
+	srv.Fault(unanswered, asked, drivetest.On("PATCH", "*").Status(503, "backendError"))
+	d := write(t, ix, at("c", "i:t.sif"), imagetest.SIF(t, block))
+	push(t, d)
+	indextest.Eventually(t, func() bool { return len(onDrive(srv)) == 1 }, "Drive has it, and we do not know")
+	require.NoError(t, ix.RemoveDraft(d))
+	require.NoError(t, ix.Close())
+	srv.ClearFaults()
+
+	again := indextest.Open(t, srv, index.Options{Dir: dir})
+	require.Empty(t, again.AllDrafts())
+	indextest.Eventually(t, func() bool { return len(onDrive(srv)) == 0 }, "it went")
+}
+
+// What is moved to a name after a push of that name is the newest there, although the push may still be under way.
+func TestRetagWaitsForAnEarlierPushOfTheName(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	moved := put(t, srv, "c/other:t", imagetest.SIF(t, block, imagetest.Seed(1)))
+	ix := indextest.Open(t, srv, index.Options{Background: true})
+	slow := drivetest.On("PUT", "/upload/*").Nth(1).Delay(200 * time.Millisecond)
+	srv.Fault(slow)
+	push(t, write(t, ix, at("c", "i:t.sif"), imagetest.SIF(t, block, imagetest.Seed(2))))
+	_, err := ix.Retag(t.Context(), byID(t, ix, moved), image.Ref{Collection: "c", Image: "i", Tag: "t"})
+	require.NoError(t, err)
+	require.NoError(t, ix.WaitPushes(t.Context()))
+	newest, err := ix.Lookup("", image.Ref{Collection: "c", Image: "i", Tag: "t"})
+	require.NoError(t, err)
+	require.Equal(t, moved, newest.File)
+}

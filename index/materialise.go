@@ -110,12 +110,14 @@ func (d *Draft) unpark(ctx context.Context) error {
 	if d.State() != StateFailed {
 		return nil
 	}
-	return d.save(func(r *draftRecord) { *r = draftRecord{Place: r.Place, State: StateDraft, Dirty: r.Dirty} })
+	return d.save(func(r *draftRecord) {
+		*r = draftRecord{Place: r.Place, State: StateDraft, Dirty: r.Dirty, Order: r.Order}
+	})
 }
 
 // materialised records the draft, now that it has a file of its own.
 func (d *Draft) materialised(empty bool) error {
-	err := d.save(func(r *draftRecord) { *r = draftRecord{Place: r.Place, State: StateDraft} })
+	err := d.save(func(r *draftRecord) { *r = draftRecord{Place: r.Place, State: StateDraft, Order: r.Order} })
 	if err != nil {
 		return err
 	}

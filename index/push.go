@@ -109,6 +109,24 @@ func (ix *Index) WaitPushes(ctx context.Context) error {
 	}
 }
 
+// arrived waits until what is on its way to the name of ref has arrived: what gets the name afterwards comes after it. A
+// push that cannot arrive any more is not waited for.
+func (s *draftStore) arrived(ctx context.Context, ref image.Ref) error {
+	name := ref.Fold().Short()
+	for _, d := range s.ix.AllDrafts() {
+		d.mu.Lock()
+		j, same := d.job, d.rec.ref().Fold().Short() == name
+		d.mu.Unlock()
+		if j == nil || !same {
+			continue
+		}
+		if _, err := d.await(ctx, j); err != nil && (ctx.Err() != nil || passing(err)) {
+			return fmt.Errorf("an earlier push of this name waits: %w", err)
+		}
+	}
+	return nil
+}
+
 // PushStatus is one push as Status shows it.
 type PushStatus struct {
 	ID    uint64 `json:"id"`  // of the draft
@@ -179,7 +197,8 @@ func (d *Draft) retry() error {
 	case state != StateFailed || gone:
 		return os.ErrNotExist
 	}
-	if err := d.save(func(r *draftRecord) { r.State, r.Error = StateSealed, "" }); err != nil {
+	order := d.s.number()
+	if err := d.save(func(r *draftRecord) { r.State, r.Error, r.Order = StateSealed, "", order }); err != nil {
 		d.mu.Lock()
 		busy := d.busy
 		d.busy = nil

@@ -89,9 +89,10 @@ func (d *Draft) record(ctx context.Context, f *os.File, size int64, seq *sequenc
 	if _, err := image.Describe(ref, ext, nil, nil); err != nil {
 		return err
 	}
+	order := d.s.number()
 	return d.save(func(r *draftRecord) {
 		*r = draftRecord{
-			Place: r.Place, State: StateSealed, Dirty: true,
+			Place: r.Place, State: StateSealed, Dirty: true, Order: order,
 			Collection: ref.Collection, Image: ref.Image, Tag: ref.Tag, Ext: ext, Size: size, MD5: sums.md5, SHA256: sums.sha256,
 		}
 	})

@@ -69,6 +69,9 @@ func (ix *Index) Retag(ctx context.Context, img Image, to image.Ref) (Image, err
 }
 
 func (ix *Index) retag(ctx context.Context, img Image, to image.Ref) (Image, error) {
+	if err := ix.drafts.arrived(ctx, to); err != nil {
+		return Image{}, err
+	}
 	f, err := ix.patch(ctx, img, func(now Image) (image.Patch, *time.Time, error) {
 		to.Version = now.Version
 		p, err := image.Retag(now.Properties, to, now.Ext)
