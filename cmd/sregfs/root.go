@@ -21,7 +21,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	a := &app{out: out, err: errOut, log: logrus.New()}
 	a.log.SetOutput(errOut)
 	a.log.SetLevel(logrus.WarnLevel)
-	root := a.command()
+	root := a.command() //nolint:contextcheck // the verbs get ctx by ExecuteContextC
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
