@@ -1,6 +1,7 @@
 package index
 
 import (
+	"fmt"
 	"strings"
 
 	"sregfs/index/image"
@@ -40,6 +41,14 @@ func (p Place) Ref() (ref image.Ref, ext string, ok bool) {
 		ref.Collection = image.DefaultCollection
 	}
 	return ref.Fold(), ext, true
+}
+
+// check returns ErrName unless a file can have the place's name.
+func (p Place) check() error {
+	if p.Name == "" || strings.ContainsAny(p.Name, "/\x00") {
+		return fmt.Errorf("file name %q: %w", p.Name, ErrName)
+	}
+	return nil
 }
 
 // String is the place as a path in the tree.

@@ -1,0 +1,200 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// MoveDraft renames a draft; one that stands at the new place is replaced, in one step whatever happens, unless it is on
+// its way to Drive: then it gets there, and is the version before. If the new name is that of an image and there is
+// content, the draft is pushed: it must be whole (ErrPartial, and it stays where it was), and an error of the push is
+// returned with the draft at its new place, its bytes kept.
+func (ix *Index) MoveDraft(ctx context.Context, d *Draft, to Place) error {
+	d.Acquire()
+	defer d.Release()
+	if err := ix.drafts.move(ctx, d, to); err != nil {
+		return fmt.Errorf("move %s to %s: %w", d.Place(), to, err)
+	}
+	if _, _, isImage := to.Ref(); isImage && d.Dirty() {
+		if _, err := d.Push(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
+	if s.ix.o.ReadOnly {
+		return ErrReadOnly
+	}
+	if err := to.check(); err != nil {
+		return err
+	}
+	if err := d.ready(ctx, false); err != nil {
+		return err
+	}
+	if err := d.lockTurn(ctx); err != nil {
+		return err
+	}
+	defer d.unlockTurn()
+	if d.pushing() {
+		return ErrBusy
+	}
+	if ref, _, isImage := to.Ref(); isImage && d.Dirty() {
+		if err := ref.Check(); err != nil {
+			return err
+		}
+		if err := d.whole(); err != nil {
+			return err
+		}
+	}
+	from := d.Place()
+	if from == to {
+		return nil
+	}
+	order := s.number()
+	d.mu.Lock()
+	r := d.rec
+	d.mu.Unlock()
+	r.Place, r.Order = to, order
+	b, err := r.encode()
+	if err != nil {
+		return err
+	}
+	moved := func(txn *badger.Txn) error { return txn.Set(draftKey(d.id), b) }
+	if old, ok := s.ix.Draft(to); ok && old != d && !old.pushing() {
+		err = s.remove(old, moved)
+	} else {
+		err = s.ix.writing(moved)
+	}
+	if err != nil {
+		return err
+	}
+	crashpoint("draft.moved")
+	d.mu.Lock()
+	d.rec.Place, d.rec.Order = to, order
+	d.mu.Unlock()
+	s.mu.Lock()
+	if s.at[from.Fold()] == d {
+		delete(s.at, from.Fold())
+	}
+	s.at[to.Fold()] = d
+	s.mu.Unlock()
+	s.ix.event(Event{Place: from})
+	s.ix.event(Event{Place: to})
+	return nil
+}
+
+// RemoveDraft deletes a draft. Those who have it open keep its bytes. A push under way is given up, and what it may have
+// made on Drive is trashed, by a later program if need be; ErrBusy when it is too late for that: Drive has it already.
+func (ix *Index) RemoveDraft(d *Draft) error {
+	if err := ix.drafts.remove(d, func(*badger.Txn) error { return nil }); err != nil {
+		return fmt.Errorf("remove %s: %w", d.Place(), err)
+	}
+	return nil
+}
+
+// remove is RemoveDraft, with something else that is recorded in the same transaction.
+func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
+	d.mu.Lock()
+	j, late := d.job, d.rec.late()
+	d.mu.Unlock()
+	if j != nil && late {
+		return ErrBusy
+	}
+	if j != nil {
+		j.cancel()
+		<-j.done
+	}
+	if err := d.lockTurn(s.ix.base); err != nil {
+		return err
+	}
+	defer d.unlockTurn()
+	d.io.Lock() // no write is under way now
+	d.mu.Lock()
+	onDisk, rec := d.onDisk, d.rec
+	late = j != nil && (j.err == nil || rec.late()) // it was quicker
+	if late && onDisk {
+		d.busy = make(chan struct{}) // and goes on
+	}
+	if !late {
+		d.gone, d.onDisk = true, false
+	}
+	d.mu.Unlock()
+	d.io.Unlock()
+	if late {
+		if onDisk {
+			s.start(d)
+		}
+		return ErrBusy
+	}
+	grave := draftRecord{Place: rec.Place, State: StateDraft, Gone: true}
+	if rec.State == StateSealed || rec.State == StateSending {
+		grave.File = rec.File
+	}
+	b, err := grave.encode()
+	if err == nil {
+		err = s.ix.writing(func(txn *badger.Txn) error {
+			if onDisk {
+				if err := txn.Set(draftKey(d.id), b); err != nil {
+					return err
+				}
+			}
+			return also(txn)
+		})
+	}
+	if err != nil {
+		d.mu.Lock()
+		d.gone, d.onDisk = false, onDisk
+		d.mu.Unlock()
+		return err
+	}
+	s.forget(d)
+	if !onDisk {
+		return nil
+	}
+	crashpoint("draft.buried")
+	if err := os.Remove(s.path(d.id)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		s.log.WithError(err).Warnf("remove the bytes of draft %d; the next start tries again", d.id)
+		return nil
+	}
+	crashpoint("draft.unlinked")
+	if grave.File == "" {
+		return s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(d.id)) })
+	}
+	s.ix.goes(func(ctx context.Context) { s.clear(ctx, d.id, grave.File) })
+	return nil
+}
+
+// late says that Drive has what the draft was sealed as.
+func (r draftRecord) late() bool { return r.State == StateUploaded || r.State == StateCommitted }
+
+// clear takes off Drive what the push of a removed draft may have made, and then forgets its record.
+func (s *draftStore) clear(ctx context.Context, id uint64, file string) {
+	for pause := pauseFirst; file != ""; pause = min(2*pause, pauseMost) {
+		err := s.ix.drive.Trash(ctx, file)
+		if err == nil || errors.Is(err, iofs.ErrNotExist) { // no file of that id is the usual case
+			break
+		}
+		s.log.WithError(err).WithField("file", file).Debug("trash what a removed push made")
+		if !passing(err) {
+			return
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+	if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(id)) }); err != nil {
+		s.log.WithError(err).Debug("forget a removed draft")
+	}
+}
