@@ -69,7 +69,7 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 	}
 	moved := func(txn *badger.Txn) error { return txn.Set(draftKey(d.id), b) }
 	if old, ok := s.ix.Draft(to); ok && old != d && !old.pushing() {
-		err = s.remove(old, moved)
+		err = s.remove(old, moved) //nolint:contextcheck // a removal is never left half done
 	} else {
 		err = s.ix.writing(moved)
 	}
