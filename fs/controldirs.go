@@ -78,6 +78,8 @@ func (n draftsDir) find(name string) (entry, error) {
 // target refuses: a draft belongs into a collection.
 func (n draftsDir) target(string) (index.Place, error) { return index.Place{}, index.ErrReadOnly }
 
+func (n draftsDir) here() error { return nil }
+
 // Lookup finds a draft.
 func (n draftsDir) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
 	resp.EntryValid = 0

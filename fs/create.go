@@ -43,6 +43,9 @@ func (n dirNode) place(name string) (index.Place, error) {
 // Create makes a draft, which becomes an image when it is closed as a whole one under an image's name.
 func (n dirNode) Create(_ context.Context, req *fuse.CreateRequest, resp *fuse.CreateResponse) (fusefs.Node, fusefs.Handle, error) {
 	place, err := n.place(req.Name)
+	if err == nil {
+		err = n.here()
+	}
 	if err != nil {
 		return nil, nil, n.fs.reply("create "+join(n.path, req.Name), err)
 	}
@@ -52,6 +55,9 @@ func (n dirNode) Create(_ context.Context, req *fuse.CreateRequest, resp *fuse.C
 // Create makes a draft in the tag's directory. With an image extension, whatever else it is called, it becomes a version.
 func (n tagDirNode) Create(_ context.Context, req *fuse.CreateRequest, resp *fuse.CreateResponse) (fusefs.Node, fusefs.Handle, error) {
 	err := n.writable(req.Name)
+	if err == nil {
+		err = n.here()
+	}
 	if err != nil {
 		return nil, nil, n.fs.reply("create "+join(n.path(), req.Name), err)
 	}
@@ -128,6 +134,9 @@ func (fsys *FS) ensureLibrary(place index.Place) error {
 func (n dirNode) Mkdir(_ context.Context, req *fuse.MkdirRequest) (fusefs.Node, error) {
 	what := "mkdir " + join(n.path, req.Name)
 	err := n.fs.mayChange(&req.Header)
+	if err == nil {
+		err = n.here()
+	}
 	if err == nil {
 		err = n.mayMkdir(req.Name)
 	}

@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"strings"
+	"syscall"
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
@@ -49,11 +50,29 @@ func (n dirNode) list() (index.Collection, error) {
 func (n dirNode) Attr(_ context.Context, a *fuse.Attr) error {
 	col, err := n.list()
 	if err != nil && n.path != "" {
-		return n.fs.reply("stat "+n.path, err)
+		return n.fs.reply("stat "+n.path, staleIfGone(err))
 	}
 	n.fs.fill(a, n.inode(), os.ModeDir|0o755, col.Modified)
 	a.Valid = 0
 	return nil
+}
+
+// here says whether n is still a directory. A moved one is ESTALE, upon which the kernel walks the path once more: it
+// takes a directory that mkdir made for granted for a minute, under its new name too, and keeps it under the old one.
+func (n dirNode) here() error {
+	if n.path == "" {
+		return nil
+	}
+	_, err := n.list()
+	return staleIfGone(err)
+}
+
+// staleIfGone is what a directory answers whose own name means nothing any more.
+func staleIfGone(err error) error {
+	if errors.Is(err, iofs.ErrNotExist) {
+		return syscall.ESTALE
+	}
+	return err
 }
 
 func (n dirNode) inode() uint64 {
@@ -69,12 +88,14 @@ func (n dirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.L
 	if errors.Is(err, iofs.ErrNotExist) {
 		if left, ok := n.fs.traces.left(newRemoval(n, req.Name, req.Pid)); ok {
 			e, err = entry{node: left}, nil
+		} else if gone := n.here(); gone != nil {
+			err = gone
 		}
 	}
 	if err != nil {
 		return nil, n.fs.reply("look up "+join(n.path, req.Name), err)
 	}
-	resp.EntryValid = e.valid
+	resp.EntryValid = 0
 	return e.node, nil
 }
 
@@ -142,7 +163,7 @@ func (n dirNode) findTagDir(ref image.Ref) (entry, error) {
 func (n dirNode) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
 	col, err := n.list()
 	if err != nil && n.path != "" {
-		return nil, n.fs.reply("list "+n.path, err)
+		return nil, n.fs.reply("list "+n.path, staleIfGone(err))
 	}
 	drafts := n.drafts()
 	l := newListing(n.inode(), len(col.Collections)+2*len(col.Tags)+len(drafts))

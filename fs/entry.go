@@ -12,15 +12,13 @@ import (
 	"sregfs/index/image"
 )
 
-// longValid is how long the kernel may keep what cannot change without our telling it: the entry of an image under the
-// name that a listing shows, and the attributes of a revision. The invalidator takes the entries back in time.
+// longValid is how long the kernel may keep the attributes of a revision, which never change.
 const longValid = time.Hour
 
 // entry is what one name in a directory means at this moment.
 type entry struct {
-	node  fusefs.Node
-	valid time.Duration // how long the kernel may take this for granted
-	dir   bool
+	node fusefs.Node
+	dir  bool
 
 	img   *index.Image // the published image behind an imageNode
 	draft *index.Draft // the draft behind a draftNode
@@ -66,12 +64,7 @@ func (fsys *FS) imageEntry(space, collection, name string, ref image.Ref, ext st
 	if !published {
 		return entry{}, notFound
 	}
-	e := entry{node: fsys.image(img, place), img: &img, tag: ref.Version == ""}
-	// Only the name that a listing shows is invalidated, and only in lower case: the rest is asked for every time.
-	if e.tag && name == strings.ToLower(img.TagFile(img.Ext)) {
-		e.valid = longValid
-	}
-	return e, nil
+	return entry{node: fsys.image(img, place), img: &img, tag: ref.Version == ""}, nil
 }
 
 // tagPlace is where a draft for the tag of ref stands, in the form all spellings of the name share.
@@ -102,7 +95,7 @@ func foldPath(path string) string { return image.Ref{Collection: path}.Fold().Co
 
 // tagDir makes the node of a tag's directory. name is "image:tag" as the tree spells it.
 func (fsys *FS) tagDir(space, collection, name string) tagDirNode {
-	return tagDirNode{common{fsys}, space, foldPath(collection), strings.ToLower(name)}
+	return tagDirNode{common: common{fsys}, space: space, collection: foldPath(collection), name: strings.ToLower(name)}
 }
 
 // join appends a name to a path.

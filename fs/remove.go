@@ -96,7 +96,11 @@ func (fsys *FS) remove(ctx context.Context, e entry, pid uint32) error {
 func (fsys *FS) removeDraft(d *index.Draft) error {
 	fsys.drafts.update(d, func(od *openDraft) { od.gone = true })
 	defer fsys.drafts.tidy(d)
-	return fsys.ix.RemoveDraft(d)
+	err := fsys.ix.RemoveDraft(d)
+	if err != nil {
+		fsys.drafts.update(d, func(od *openDraft) { od.gone = false })
+	}
+	return err
 }
 
 // tidy forgets d if nobody has it open.
@@ -120,6 +124,7 @@ func (fsys *FS) leaveTraces(img index.Image, byTag bool, pid uint32) {
 	}
 	for _, dir := range dirs {
 		tag := fsys.tagDir("", img.Collection, img.TagDir())
+		tag.left = true
 		fsys.traces.leave(newRemoval(dir, img.TagDir(), pid), tag)
 		if !byTag {
 			file := newRemoval(dir, img.TagFile(img.Ext), pid)

@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,4 +49,23 @@ func TestMirror(t *testing.T) {
 		require.Equal(t, "x:1\nx:1.sif", m.Sh("ls c"))
 		requireOnDrive(t, srv.User(""), "c/x:1", content)
 	}
+}
+
+// TestMovedDirectory: what mkdir made is under its new name at once, with all that is in it, and not under the old one.
+func TestMovedDirectory(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	m := fstest.Mount(t, srv, fstest.Options{})
+	content := sif(t, 300_000, 1)
+	src := local(t, "src", content)
+	m.Sh("mkdir -p a/sub; cp " + src + " a/x:1.sif; mv a b; ls -d b")
+	require.Equal(t, "sub\nx:1\nx:1.sif", m.Sh("ls b"))
+	m.Sh("cp " + src + " b/y:1.sif; mkdir a; cp " + src + " a/z:1.sif; mkdir b/sub/deep")
+	require.Equal(t, "a a/z:1 a/z:1.sif b b/sub b/sub/deep b/x:1 b/x:1.sif b/y:1 b/y:1.sif", strings.Join(strings.Fields(
+		m.Sh("find * ! -path '*:1/*' | sort")), " "))
+	requireOnDrive(t, srv.User(""), "b/y:1", content)
+
+	m.Sh("mkdir b/t:1; cp " + src + " b/t:1/; mv b/t:1 b/u:2; ls b/u:2 | grep -q sif; cp " + local(t, "other.sif", sif(t, 300_000, 2)) + " b/u:2/")
+	require.Len(t, strings.Fields(m.Sh("ls b/u:2")), 2)
+	m.Sh("test ! -e b/t:1")
+	require.Equal(t, "b", m.Sh("mkdir c; cd c; mv ../c ../d; cd ../b; basename $(pwd)"))
 }

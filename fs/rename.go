@@ -19,6 +19,8 @@ import (
 // folder is a directory that things can be renamed in.
 type folder interface {
 	find(name string) (entry, error)
+	// here says whether the directory still is one.
+	here() error
 	// target is where a file called name would stand here, or why none may.
 	target(name string) (index.Place, error)
 }
@@ -62,6 +64,11 @@ func (fsys *FS) move(ctx context.Context, from folder, oldName string, newDir fu
 	case tagDirNode:
 		if !mine(n.space) {
 			return index.ErrReadOnly
+		}
+	}
+	for _, dir := range []folder{from, to} {
+		if err := dir.here(); err != nil {
+			return err
 		}
 	}
 	e, err := from.find(oldName)

@@ -20,6 +20,7 @@ type tagDirNode struct {
 	space      string
 	collection string // as stored, in lower case
 	name       string // "image:tag" as the tree spells it, in lower case
+	left       bool   // it is gone, but for the rm that emptied it
 }
 
 var _ = map[tagDirNode]struct{}{} // comparable
@@ -39,6 +40,16 @@ func (n tagDirNode) path() string { return join(n.collection, n.name) }
 
 func (n tagDirNode) inode() uint64 { return inodeOf(kindDir, n.space, n.collection, n.name) }
 
+// here says whether n is still a directory; a moved one is ESTALE (dirNode.here).
+func (n tagDirNode) here() error {
+	if n.left {
+		return nil
+	}
+	parent := n.fs.collection(n.space, n.collection)
+	_, err := parent.findTagDir(n.ref())
+	return staleIfGone(err)
+}
+
 // versions lists what is published, newest first. A directory that mkdir made, or that holds only drafts, has none.
 func (n tagDirNode) versions() ([]index.Image, error) {
 	v, err := n.fs.ix.Versions(n.space, n.ref())
@@ -51,7 +62,10 @@ func (n tagDirNode) versions() ([]index.Image, error) {
 // Attr shows the time of the newest version.
 func (n tagDirNode) Attr(_ context.Context, a *fuse.Attr) error {
 	t, err := n.fs.ix.Tag(n.space, n.ref())
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = n.here()
+	}
+	if err != nil {
 		return n.fs.reply("stat "+n.path(), err)
 	}
 	n.fs.fill(a, n.inode(), os.ModeDir|0o755, t.Newest.Modified)
@@ -62,10 +76,15 @@ func (n tagDirNode) Attr(_ context.Context, a *fuse.Attr) error {
 // Lookup finds a version by its file name, or a draft.
 func (n tagDirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
 	e, err := n.find(req.Name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if gone := n.here(); gone != nil {
+			err = gone
+		}
+	}
 	if err != nil {
 		return nil, n.fs.reply("look up "+join(n.path(), req.Name), err)
 	}
-	resp.EntryValid = e.valid
+	resp.EntryValid = 0
 	return e.node, nil
 }
 
@@ -105,11 +124,7 @@ func (n tagDirNode) findVersion(name, base string) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	e := entry{node: n.fs.image(img, index.Place{}), img: &img}
-	if name == strings.ToLower(img.VersionFile(img.Ext)) {
-		e.valid = longValid
-	}
-	return e, nil
+	return entry{node: n.fs.image(img, index.Place{}), img: &img}, nil
 }
 
 // findEncoded finds a version whose text the tree had to spell differently.
@@ -134,6 +149,9 @@ func (n tagDirNode) place(name string) index.Place {
 // ReadDirAll lists the versions, newest first, then drafts.
 func (n tagDirNode) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
 	v, err := n.versions()
+	if err == nil {
+		err = n.here()
+	}
 	if err != nil {
 		return nil, n.fs.reply("list "+n.path(), err)
 	}
