@@ -22,7 +22,7 @@ var (
 	ErrQuota         = errors.New("a Google Drive quota is used up")              // of download, upload or sharing: for hours
 	ErrFull          = errors.New("no room left on Google Drive")                 // storage, or number of items
 	ErrAbusive       = errors.New("content withheld by Google Drive as malware")  // content is withheld
-	ErrInvalid       = errors.New("request refused by Google Drive")              // malformed: repeating it cannot help
+	ErrInvalid       = errors.New("not a valid request")                          // malformed: repeating it cannot help
 	ErrToken         = errors.New("page token refused by Google Drive")           // list from the start
 	ErrSession       = errors.New("the upload session is gone")                   // begin another, with the same id
 	ErrProtocol      = errors.New("answer against the protocol of Google Drive")  // e.g. 200 where 206 was due

@@ -296,7 +296,7 @@ func (a *Auth) revoke(ctx context.Context, token string) error {
 	body := strings.NewReader(url.Values{"token": {token}}.Encode())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, revokeURL(a.conf.Endpoint.TokenURL), body)
 	if err != nil {
-		return errors.New("sign out: the address to withdraw the grant at is not valid")
+		return errors.New("the address to withdraw the grant at is not valid")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := a.http.Do(req)

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"fmt"
 	iofs "io/fs"
 	"slices"
 	"strings"
@@ -105,7 +104,15 @@ func (c *catalog) count() (mine, shared int) {
 	return mine, shared
 }
 
-func notExist(what string) error { return fmt.Errorf("%s: %w", what, iofs.ErrNotExist) }
+// missingError is an io/fs.ErrNotExist that says what there is none of.
+type missingError string
+
+func (m missingError) Error() string { return string(m) + " does not exist" }
+
+// Unwrap makes m an io/fs.ErrNotExist.
+func (m missingError) Unwrap() error { return iofs.ErrNotExist }
+
+func notExist(what string) error { return missingError(what) }
 
 // Owners lists the spaces of other people whose images are shared with me, sorted.
 func (ix *Index) Owners() []string {

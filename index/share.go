@@ -77,7 +77,7 @@ func (ix *Index) unshare(ctx context.Context, img Image, email string) error {
 		}
 		return ix.drive.Unshare(ctx, img.File, p.ID)
 	}
-	return notExist("a share")
+	return notExist("a share with " + email)
 }
 
 // Permissions lists who has access to img, its owner included. It asks Drive.

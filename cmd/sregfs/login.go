@@ -103,7 +103,7 @@ func (a *app) logoutCommand() *cobra.Command {
 				return err
 			}
 			if err := auth.Logout(cmd.Context()); err != nil {
-				return fmt.Errorf("sign out: %w", err)
+				return err
 			}
 			a.say("Signed out.")
 			return nil
