@@ -14,17 +14,37 @@ import (
 )
 
 // readStatus asks the mount at dir how it is.
-func readStatus(dir string) (index.Status, error) {
-	data, err := os.ReadFile(filepath.Join(dir, image.ControlDir, "status"))
-	if err != nil {
-		return index.Status{}, err
+func readStatus(ctx context.Context, dir string) (index.Status, error) {
+	type answer struct {
+		data []byte
+		err  error
 	}
+	read := make(chan answer, 1)
+	go func() { // ends with the mount or with this program: nothing else takes a reader from a mount that hangs
+		data, err := os.ReadFile(filepath.Join(dir, image.ControlDir, "status"))
+		read <- answer{data, err}
+	}()
+	timer := time.NewTimer(statusWait)
+	defer timer.Stop()
 	var s index.Status
-	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("status of %s: %w", dir, err)
+	select {
+	case <-ctx.Done():
+		return s, ctx.Err()
+	case <-timer.C:
+		return s, fmt.Errorf("no answer in %s", statusWait)
+	case a := <-read:
+		if a.err != nil {
+			return s, a.err
+		}
+		if err := json.Unmarshal(a.data, &s); err != nil {
+			return s, fmt.Errorf("status of %s: %w", dir, err)
+		}
+		return s, nil
 	}
-	return s, nil
 }
+
+// statusWait is how long a mount may take to say how it is, which it knows.
+const statusWait = 5 * time.Second
 
 // watchPush reports the progress of ref's push from the mount's status until
 // stop is called, which waits for the last report.
@@ -43,7 +63,7 @@ func (m *mounted) watchPush(ctx context.Context, ref image.Ref, progress func(do
 				return
 			case <-tick.C:
 			}
-			if p, ok := m.push(ref); ok {
+			if p, ok := m.push(ctx, ref); ok {
 				progress(p.Done, p.Total)
 			}
 		}
@@ -52,8 +72,8 @@ func (m *mounted) watchPush(ctx context.Context, ref image.Ref, progress func(do
 }
 
 // push finds ref among the mount's pushes.
-func (m *mounted) push(ref image.Ref) (index.PushStatus, bool) {
-	s, err := readStatus(m.dir)
+func (m *mounted) push(ctx context.Context, ref image.Ref) (index.PushStatus, bool) {
+	s, err := readStatus(ctx, m.dir)
 	if err != nil {
 		m.log.Debugf("progress of %s: %v", ref, err)
 		return index.PushStatus{}, false
@@ -67,8 +87,8 @@ func (m *mounted) push(ref image.Ref) (index.PushStatus, bool) {
 }
 
 // explain adds the mount's own sentence to an errno from a push.
-func (m *mounted) explain(ref image.Ref, err error) error {
-	if p, ok := m.push(ref); ok && p.Error != "" {
+func (m *mounted) explain(ctx context.Context, ref image.Ref, err error) error {
+	if p, ok := m.push(ctx, ref); ok && p.Error != "" {
 		return &answeredError{text: p.Error, err: err}
 	}
 	return err

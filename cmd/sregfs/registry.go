@@ -234,7 +234,7 @@ func (m *mounted) Push(ctx context.Context, path string, ref image.Ref, ext stri
 	err = dst.Close()
 	stop()
 	if err != nil {
-		return index.Image{}, m.explain(ref, err)
+		return index.Image{}, m.explain(ctx, ref, err)
 	}
 	all, err := m.Images(ctx)
 	if err != nil {

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	sregfs "sregfs/fs"
 	"sregfs/index"
+	"sregfs/index/image"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -20,7 +22,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short:   "Say how the mounts are: account, cache, pushes, errors",
 		Example: "  sregfs status\n  sregfs status --json ~/reg",
 		Args:    cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			dirs := args
 			if len(dirs) == 0 {
 				mounts, err := sregfs.Mounts()
@@ -34,10 +36,15 @@ func (a *app) statusCommand() *cobra.Command {
 			if len(dirs) == 0 && !a.set.JSON {
 				fmt.Fprintln(a.out, "nothing is mounted; 'sregfs mount DIR' mounts the registry")
 			}
+			var failed error // of the last mount that does not answer; it must not hide the others
 			for _, dir := range dirs {
-				s, err := readStatus(dir)
+				s, err := readStatus(cmd.Context(), dir)
 				if err != nil {
-					return fmt.Errorf("%s does not answer as a mount of sregfs: %w", dir, err)
+					if failed != nil {
+						a.log.Warn(failed)
+					}
+					failed = fmt.Errorf("%s does not answer as a mount of sregfs: %w", dir, err)
+					continue
 				}
 				if a.set.JSON {
 					if err := json.NewEncoder(a.out).Encode(s); err != nil {
@@ -47,7 +54,7 @@ func (a *app) statusCommand() *cobra.Command {
 				}
 				printStatus(a.out, dir, s)
 			}
-			return nil
+			return failed
 		},
 	}
 }
@@ -70,12 +77,19 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 	for _, other := range s.OtherRoots {
 		row("note", "another folder of this name is not used: %s", other)
 	}
+	if other := s.Drafts - len(s.Pushes); other > 0 {
+		row("drafts", "%s on this machine alone, all listed in %s/%s/drafts", english.Plural(other, "file", ""), dir, image.ControlDir)
+	}
 	row("cache", "%s of %s, %d images", size(s.Cache.Used), size(s.Cache.Limit), s.Cache.Images)
 	if s.Quota != nil && s.Quota.Limit > 0 {
 		row("quota", "%s of %s used", size(s.Quota.Usage), size(s.Quota.Limit))
 	}
 	for _, p := range s.Pushes {
-		row("push", "%s %s, %s of %s %s", p.Ref, p.State, size(p.Done), size(p.Total), p.Error)
+		why := ""
+		if p.Error != "" {
+			why = ": " + p.Error
+		}
+		row("push", "%s %s, %s of %s%s", p.Ref, p.State, size(p.Done), size(p.Total), why)
 	}
 }
 

@@ -28,7 +28,7 @@ with them. Nothing is lost either way.`,
 			if err != nil {
 				return err
 			}
-			status, err := readStatus(dir)
+			status, err := readStatus(cmd.Context(), dir)
 			if err == nil && !noWait {
 				if err := a.waitPushes(cmd.Context(), dir); err != nil {
 					return err
@@ -51,7 +51,7 @@ func (a *app) waitPushes(ctx context.Context, dir string) error {
 	defer bars.finish()
 	said := map[string]string{} // why each push does not go on, as the user was told
 	for {
-		status, err := readStatus(dir)
+		status, err := readStatus(ctx, dir)
 		if err != nil {
 			return nil // it is no longer there: nothing to wait for
 		}
