@@ -18,9 +18,8 @@
 // # Nodes
 //
 // A node is an address, a small comparable value (entry.go makes them); equal values are one inode. An image's node is
-// one revision of one Drive file, and its bytes never change: the kernel keeps its pages and, under the name a listing
-// shows, its entry for an hour, and is told when that name changes its meaning (invalidate.go). Directories, drafts and
-// every other spelling are asked for each time, from memory.
+// one revision of one Drive file, and its bytes never change: the kernel keeps its pages and attributes. What a name means
+// it asks each time, and is answered from memory.
 //
 // # Writing
 //
@@ -47,7 +46,9 @@
 //
 // # Deadlocks
 //
-// No handler talks to the kernel, and no lock is held while talking to it: invalidations go through a set and one
-// goroutine. Serve waits for its handlers at unmount, so every request's context ends with the mount (context.go). A
-// process must not read its own mount; the tests use another (package fstest).
+// Nothing here talks to the kernel but in answer to a request. To make it forget an entry would wait, in the kernel and
+// not to be killed, for the lock of the directory, which it holds for a rename that is being pushed: a program killed in
+// that moment would never end, nor release its mount and its state. That is why entries are not given for keeps. Serve
+// waits for its handlers at unmount, so every request's context ends with the mount (context.go). A process must not read
+// its own mount; the tests use another (package fstest).
 package fs

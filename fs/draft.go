@@ -103,7 +103,8 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	return n.fs.reply(what, n.fs.push(ctx, d, false))
 }
 
-// Fsync makes the draft durable on this machine, and waits for Drive if it is on its way there already.
+// Fsync makes the draft durable on this machine, and waits for Drive if it is on its way there already. A push that failed
+// for good is its error: who asks whether the image is safe must not hear that it is.
 func (n draftNode) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
 	d := n.fs.draft(n.id)
 	if d == nil {
@@ -114,9 +115,9 @@ func (n draftNode) Fsync(ctx context.Context, req *fuse.FsyncRequest) error {
 	err := d.Sync()
 	if err == nil {
 		switch d.State() {
-		case index.StateSealed, index.StateSending, index.StateUploaded:
+		case index.StateSealed, index.StateSending, index.StateUploaded, index.StateFailed:
 			err = d.Wait(ctx)
-		case index.StateDraft, index.StateFailed, index.StateCommitted:
+		case index.StateDraft, index.StateCommitted:
 		}
 	}
 	return n.fs.reply("fsync "+d.Place().String(), err)

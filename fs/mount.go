@@ -115,18 +115,10 @@ func checkSystem(o Options) error {
 func (m *Mounted) serve(conn *fuse.Conn) {
 	defer close(m.done)
 	server := fusefs.New(conn, &fusefs.Config{WithContext: m.fs.withContext})
-	names := newInvalidator()
-	unsubscribe := m.fs.ix.Subscribe(func(e index.Event) { names.add(m.fs.edges(e)...) })
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() { names.run(stop, server.InvalidateEntry) })
 	m.err = server.Serve(m.fs)
 	m.guard.dismiss()
 	// The order matters: the connection can be closed only when nobody reads from it or answers on it.
 	m.cancel()
-	unsubscribe()
-	close(stop)
-	wg.Wait()
 	m.err = errors.Join(m.err, conn.Close())
 	m.fs.sweepAll()
 }

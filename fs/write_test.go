@@ -337,3 +337,14 @@ func TestManyAtOnce(t *testing.T) {
 	require.Equal(t, 24, images(user), "twelve names, and twelve versions of one")
 	require.Empty(t, m.Sh("ls .sregfs/drafts; cat .sregfs/transfers"))
 }
+
+// TestFsyncSaysThatAPushFailed: in background mode close has returned long before, and fsync is where the outcome is told.
+func TestFsyncSaysThatAPushFailed(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	m := fstest.Mount(t, srv, fstest.Options{Background: true})
+	srv.User("").SetQuota(1000)
+	m.Sh(`mkdir c && cp "$SRC" c/x:1.sif`, "SRC="+local(t, "x", sif(t, 100_000, 1)))
+	require.Contains(t, m.Fail("sync c/x:1.sif"), "No space left")
+	require.Contains(t, m.Fail("sync c/x:1.sif"), "No space left", "the second time too, when the push is parked")
+	srv.User("").SetQuota(0)
+}

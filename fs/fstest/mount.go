@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"sregfs/drive/drivetest"
 	"sregfs/fs"
@@ -211,6 +212,9 @@ func (m *M) Remount() {
 	m.t.Helper()
 	require.NoError(m.t, m.start())
 }
+
+// Abort makes the kernel give the mount up: for a process that not even kill -9 ends.
+func (m *M) Abort() { _ = unix.Unmount(m.c.Dir, unix.MNT_FORCE) }
 
 // Ended waits until the process has ended by itself.
 func (m *M) Ended() error {
