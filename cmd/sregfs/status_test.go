@@ -27,3 +27,12 @@ func TestStatus(t *testing.T) {
 	require.Contains(t, r.out, "\n  drafts    1 file")
 	require.Contains(t, bob.sregfs("status", works).ok(t), "bob@uni.edu")
 }
+
+// TestUmountBusy: a mount that is in use says so and stays, unless it is to go all the same.
+func TestUmountBusy(t *testing.T) {
+	ann := newWorld(t).as("ann@uni.edu")
+	mnt := ann.mount()
+	oneLine(t, ann.sh("cd "+mnt+"; $SREGFS umount "+mnt), exitConflict, "busy", "--lazy")
+	ann.sh("ls " + mnt).ok(t)
+	ann.sh("cd " + mnt + "; $SREGFS umount --lazy " + mnt).ok(t)
+}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,8 +36,15 @@ with them. Nothing is lost either way.`,
 					return err
 				}
 			}
-			if err := sregfs.Unmount(cmd.Context(), dir, lazy); err != nil {
+			err = sregfs.Unmount(cmd.Context(), dir, lazy)
+			if errors.Is(err, syscall.EBUSY) {
+				return fmt.Errorf("%w: a program has a file in it open, or works in it; --lazy unmounts all the same", err)
+			}
+			if err != nil {
 				return err
+			}
+			if lazy {
+				return nil // it serves what is open until that is closed
 			}
 			return waitReleased(cmd.Context(), status.StateDir)
 		},
