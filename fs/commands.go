@@ -112,7 +112,7 @@ func (fsys *FS) runPush(_ context.Context, line string) (string, error) {
 	}
 	switch words[0] {
 	case "retry":
-		return "", fsys.ix.RetryPush(id) //nolint:contextcheck // the push belongs to the index, not to who asks for it
+		return "", fsys.ix.RetryPush(id)
 	case "drop":
 		d := fsys.draft(id)
 		if d == nil {

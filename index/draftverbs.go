@@ -69,7 +69,7 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 	}
 	moved := func(txn *badger.Txn) error { return txn.Set(draftKey(d.id), b) }
 	if old, ok := s.ix.Draft(to); ok && old != d && !old.pushing() {
-		err = s.remove(old, moved) //nolint:contextcheck // a removal is never left half done
+		err = s.remove(old, moved)
 	} else {
 		err = s.ix.writing(moved)
 	}
@@ -109,7 +109,7 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 		return ErrBusy
 	}
 	if j != nil {
-		j.cancel()
+		j.stop()
 		<-j.done
 	}
 	if err := d.lockTurn(s.ix.base); err != nil {

@@ -151,7 +151,7 @@ func (ix *Index) open(ctx context.Context) (err error) {
 	if ix.blocks, err = openBlocks(ix); err != nil {
 		return err
 	}
-	if ix.drafts, err = openDrafts(ix); err != nil { //nolint:contextcheck // pushes live as long as the index, see goes
+	if ix.drafts, err = openDrafts(ix); err != nil {
 		return err
 	}
 	if ix.o.Drive != nil && ix.o.Poll > 0 {

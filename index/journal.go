@@ -13,21 +13,42 @@ import (
 // job is the push of one draft while this program runs. The journal is the draft's record: a job takes it from wherever
 // it stands to the end, and one that a crash cut short is started again by the next program.
 type job struct {
-	cancel context.CancelFunc
-	kick   chan struct{} // ends a pause
-	done   chan struct{} // closed when img and err are set
-	img    Image
-	err    error
+	kick chan struct{} // ends a pause
+	done chan struct{} // closed when img and err are set
+	img  Image
+	err  error
 
 	mu    sync.Mutex
 	stuck chan struct{} // guarded by mu: closed while the job pauses after a passing error
 	why   error         // guarded by mu: that error, nil while it does not pause
+
+	cancel    context.CancelFunc // guarded by mu: nil until it begins
+	cancelled bool               // guarded by mu
+}
+
+// begin gives the job its context, which ends with the index or by stop.
+func (j *job) begin(base context.Context) context.Context {
+	ctx, cancel := context.WithCancel(base)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cancel = cancel; j.cancelled {
+		cancel()
+	}
+	return ctx
+}
+
+// stop ends the job's context; done says when the job has ended.
+func (j *job) stop() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cancelled = true; j.cancel != nil {
+		j.cancel()
+	}
 }
 
 // start begins the job of a draft that was made busy, and gives it its place in the queue of its name.
 func (s *draftStore) start(d *Draft) {
-	ctx, cancel := context.WithCancel(s.ix.base)
-	j := &job{cancel: cancel, kick: make(chan struct{}, 1), done: make(chan struct{}), stuck: make(chan struct{})}
+	j := &job{kick: make(chan struct{}, 1), done: make(chan struct{}), stuck: make(chan struct{})}
 	d.mu.Lock()
 	d.job, d.err = j, nil
 	d.open++
@@ -40,7 +61,7 @@ func (s *draftStore) start(d *Draft) {
 	}
 	s.mu.Unlock()
 	end := func(img Image, err error) {
-		cancel()
+		j.stop()
 		turn.leave()
 		d.finish(j, img, err)
 		s.mu.Lock()
@@ -49,7 +70,7 @@ func (s *draftStore) start(d *Draft) {
 			close(s.quiet)
 		}
 	}
-	if !s.ix.goes(func(context.Context) { end(s.run(ctx, d, j, turn)) }) {
+	if !s.ix.goes(func(base context.Context) { end(s.run(j.begin(base), d, j, turn)) }) {
 		end(Image{}, errClosed) // it stays in the journal
 	}
 }

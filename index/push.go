@@ -229,7 +229,7 @@ func (ix *Index) pushFile(ctx context.Context, path string, ref image.Ref, ext s
 	}
 	defer f.Close()
 	place := Place{Collection: ref.Collection, Name: ref.TagFile(ext)}
-	if err := ix.makeRoom(place); err != nil { //nolint:contextcheck // a removal is never left half done
+	if err := ix.makeRoom(place); err != nil {
 		return Image{}, err
 	}
 	d, err := ix.CreateDraft(place)
@@ -239,14 +239,14 @@ func (ix *Index) pushFile(ctx context.Context, path string, ref image.Ref, ext s
 	d.Acquire()
 	defer d.Release()
 	if err := d.fill(ctx, f); err != nil {
-		return Image{}, errors.Join(err, ix.RemoveDraft(d)) //nolint:contextcheck // a removal is never left half done
+		return Image{}, errors.Join(err, ix.RemoveDraft(d))
 	}
 	d.mu.Lock()
 	d.progress = progress
 	d.mu.Unlock()
 	img, err := d.push(ctx)
 	if err != nil && !d.pushing() {
-		err = errors.Join(err, ix.RemoveDraft(d)) //nolint:contextcheck // a removal is never left half done
+		err = errors.Join(err, ix.RemoveDraft(d))
 	}
 	return img, err
 }

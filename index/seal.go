@@ -51,7 +51,7 @@ func (d *Draft) seal(ctx context.Context) error {
 	err := d.record(ctx, f, size, seq, ref, ext)
 	if err == nil {
 		crashpoint("draft.sealed")
-		d.s.start(d) //nolint:contextcheck // the push outlives who asked for it
+		d.s.start(d)
 	} else {
 		d.mu.Lock()
 		d.busy = nil
