@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -129,8 +130,9 @@ func (fsys *FS) Statfs(ctx context.Context, _ *fuse.StatfsRequest, resp *fuse.St
 	ctx, cancel := context.WithTimeout(ctx, quotaWait)
 	defer cancel()
 	total, free := int64(unlimited), int64(unlimited)
-	if q, err := fsys.ix.Quota(ctx); err == nil && q.Limit > 0 {
-		total, free = q.Limit, max(0, q.Limit-q.Usage)
+	if q, err := fsys.ix.Quota(ctx); err == nil {
+		total = cmp.Or(q.Limit, unlimited)
+		free = max(0, total-q.Usage)
 	}
 	resp.Bsize, resp.Frsize, resp.Namelen = blockSize, blockSize, nameMax
 	resp.Blocks, resp.Bfree, resp.Bavail = uint64(total)/blockSize, uint64(free)/blockSize, uint64(free)/blockSize

@@ -9,8 +9,8 @@ import (
 )
 
 // goneNode is a tag's file for the process that removed the last version from the tag's directory, which may be an
-// rm -r that has read the file's name already: it can be removed. Whatever else is asked of it ends it, and ESTALE makes
-// the kernel look the name up once more, in vain.
+// rm -r that has read the file's name already: it can be removed, and for everything else it is not there. Who opens it
+// for writing gets ESTALE, upon which the kernel looks the name up once more, in vain, and creates the file.
 type goneNode struct {
 	common
 	trace removal
@@ -29,27 +29,26 @@ func (n goneNode) Attr(_ context.Context, a *fuse.Attr) error {
 	return nil
 }
 
-func (n goneNode) end() error {
-	n.fs.traces.forget(n.trace)
-	return syscall.ESTALE
-}
-
-// Getattr says that the file is gone.
+// Getattr says that the file is gone. rm asks, and removes it all the same.
 func (n goneNode) Getattr(context.Context, *fuse.GetattrRequest, *fuse.GetattrResponse) error {
-	return n.end()
+	return syscall.ENOENT
 }
 
-// Open says that the file is gone; a program that creates files makes a new one.
-func (n goneNode) Open(context.Context, *fuse.OpenRequest, *fuse.OpenResponse) (fusefs.Handle, error) {
-	return nil, n.end()
+// Open says that the file is gone. A program that writes ends the trace, and makes a new file.
+func (n goneNode) Open(_ context.Context, req *fuse.OpenRequest, _ *fuse.OpenResponse) (fusefs.Handle, error) {
+	if req.Flags.IsReadOnly() {
+		return nil, syscall.ENOENT
+	}
+	n.fs.traces.forget(n.trace)
+	return nil, syscall.ESTALE
 }
 
 // Setattr says that the file is gone.
 func (n goneNode) Setattr(context.Context, *fuse.SetattrRequest, *fuse.SetattrResponse) error {
-	return n.end()
+	return syscall.ENOENT
 }
 
 // Getxattr says that the file is gone.
 func (n goneNode) Getxattr(context.Context, *fuse.GetxattrRequest, *fuse.GetxattrResponse) error {
-	return n.end()
+	return syscall.ENOENT
 }
