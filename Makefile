@@ -4,7 +4,7 @@ export PATH := $(PATH):/usr/local/go/bin
 PREFIX ?= /usr/local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test race e2e lint fuzz bench demo check install clean
+.PHONY: all build test race e2e crash lint fuzz bench demo check install clean
 
 all: build
 
@@ -17,6 +17,7 @@ test:
 	scripts/setup --test
 	go vet ./...
 	go vet -tags e2e ./scripts/...
+	go vet -tags crash ./index ./scripts/...
 	go test -race -timeout 20m ./...
 	$(MAKE) --no-print-directory e2e
 
@@ -27,6 +28,10 @@ race:
 e2e: build
 	[ "$(SREGFS_E2E)" = skip ] || scripts/setup --e2e
 	SREGFS_BIN=$(CURDIR)/bin/sregfs go test -tags e2e -count=1 -v -timeout 25m ./scripts/e2e/
+
+# The program killed on real mounts, at named points and random moments: make crash [KILLS=1000].
+crash:
+	go test -tags crash -count=1 -v -timeout 4h ./scripts/crash/ -kills $(or $(KILLS),100)
 
 lint:
 	scripts/setup --tools

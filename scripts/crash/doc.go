@@ -13,9 +13,6 @@
 //   - nothing else is in Drive, nothing is parked, and the mounted tree shows what Drive has, byte for byte;
 //   - Drive was not sent again what it had: of an upload cut short, at most the last unfinished 256 KiB.
 //
-// The Drive is killed as well (a `sregfs emulator` of its own, restarted in its directory), and the line to it is cut:
-// then nothing may fail at all.
-//
 // What a kill does not show is a power cut: the page cache survives the process. That fsync comes before each promise is
 // for the tests of package index to show.
 package crash

@@ -16,7 +16,7 @@ import (
 
 // points are all the crash points of the program.
 var points = []string{
-	"draft.created", "draft.moved", "draft.replaced", "draft.unlinked", "draft.synced", "draft.sealed", "id.reserved", "session.opened",
+	"draft.created", "draft.moved", "draft.buried", "draft.unlinked", "draft.synced", "draft.sealed", "id.reserved", "session.opened",
 	"session.recorded", "chunk.sent", "drive.answered", "uploaded", "committed", "draft.adopted", "disposed", "blocks.synced",
 	"records.stored", "image.patched", "image.trashed",
 }
@@ -31,6 +31,37 @@ func newDrive(t *testing.T, shape drivetest.Shape) (srv *drivetest.Server, crede
 	credentials = t.TempDir()
 	require.NoError(t, srv.User("").WriteCredentials(credentials))
 	return srv, credentials
+}
+
+func TestKilledAtEachPoint(t *testing.T) {
+	srv, credentials := newDrive(t, slow)
+	k := newMaker(*seed)
+	m := newMount(t, srv.URL(), credentials, "--push", "background")
+	workers := newWorkers(4, m, k, srv.User(""), true)
+	for _, point := range points {
+		if point == "blocks.synced" {
+			continue // workers read what they pushed, which is here
+		}
+		t.Log(point)
+		err := m.start(point)
+		if err != errDied { //nolint:errorlint // it is ours
+			require.NoError(t, err, point)
+			if point == "chunk.sent" { // only what is larger than a chunk has more than one
+				b, sum, err := k.content(20 << 20)
+				require.NoError(t, err)
+				if err := workers[0].push(workers[0].names[0], "a", b, sum); !dead(err) {
+					require.NoError(t, err)
+				}
+			}
+			wait := work(t, workers, m.ended)
+			m.died()
+			wait()
+		}
+		require.NoError(t, m.start(""))
+		m.drain()
+		judge(t, srv.User(""), k, m, namesOf(workers))
+		m.kill()
+	}
 }
 
 func TestKilledAtRandomMoments(t *testing.T) {
