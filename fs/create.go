@@ -88,8 +88,13 @@ func (fsys *FS) create(place index.Place, req *fuse.CreateRequest, resp *fuse.Cr
 	if err != nil {
 		return nil, nil, fsys.reply(what, err)
 	}
+	h := fsys.openDraft(d, true, req.Pid)
+	if err := fsys.drafts.claim(d, h.opener); err != nil {
+		h.free()
+		return nil, nil, fsys.reply(what, err)
+	}
 	resp.EntryValid = 0
-	return draftNode{common{fsys}, d.ID()}, fsys.openDraft(d, true, req.Pid), nil
+	return draftNode{common{fsys}, d.ID()}, h, nil
 }
 
 // draftFor returns the draft a program that creates place writes to. The name is normally free; if it was taken since

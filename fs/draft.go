@@ -67,7 +67,7 @@ func (fsys *FS) openDraft(d *index.Draft, write bool, pid uint32) *draftHandle {
 	if write {
 		h.opener = processOf(pid)
 	}
-	fsys.drafts.opened(d, write)
+	fsys.drafts.opened(d, write, h.opener)
 	return h
 }
 
@@ -88,6 +88,13 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	}
 	if int64(req.Size) < 0 {
 		return n.fs.reply(what, syscall.EFBIG)
+	}
+	may := n.fs.drafts.admits
+	if req.Size == 0 {
+		may = n.fs.drafts.claim
+	}
+	if err := may(d, processOf(req.Pid)); err != nil {
+		return n.fs.reply(what, err)
 	}
 	if err := d.Truncate(ctx, int64(req.Size)); err != nil {
 		return n.fs.reply(what, err)
@@ -156,6 +163,9 @@ func (h *draftHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fus
 func (h *draftHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
 	ctx, done := patient(ctx)
 	defer done()
+	if err := h.fs.drafts.admits(h.draft, h.opener); err != nil {
+		return h.fs.reply("write "+h.name(), err)
+	}
 	n, err := h.draft.WriteAt(ctx, req.Data, req.Offset)
 	resp.Size = n
 	return h.fs.reply("write "+h.name(), err)
@@ -172,7 +182,11 @@ func (h *draftHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	}
 	ctx, done := h.fs.steadfast(ctx, req.Pid)
 	defer done()
-	return h.fs.reply("close "+h.name(), h.fs.push(ctx, h.draft, h.inherited(req.Pid)))
+	inherited := h.inherited(req.Pid)
+	if !inherited && h.draft.Dirty() { // else nothing is written yet: dd and the shell close a copy of the descriptor first
+		defer h.fs.drafts.yield(h.draft, h.opener)
+	}
+	return h.fs.reply("close "+h.name(), h.fs.push(ctx, h.draft, inherited))
 }
 
 // inherited says that the process that closes got the descriptor from another, so that more may yet be written: in
@@ -204,9 +218,13 @@ func (fsys *FS) push(ctx context.Context, d *index.Draft, unfinished bool) error
 
 // Release only frees: its errors reach nobody.
 func (h *draftHandle) Release(context.Context, *fuse.ReleaseRequest) error {
-	if h.fs.drafts.closed(h.draft, h.write) {
+	h.free()
+	return nil
+}
+
+func (h *draftHandle) free() {
+	if h.fs.drafts.closed(h.draft, h.write, h.opener) {
 		h.fs.discard(h.draft)
 	}
 	h.fs.sweep()
-	return nil
 }

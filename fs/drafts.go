@@ -39,6 +39,10 @@ type openDraft struct {
 	aside *index.Draft
 	// gone marks a draft whose name was removed: what is written to it then goes nowhere.
 	gone bool
+	// openers counts the descriptors for writing by the process that opened them.
+	openers map[process]int
+	// author is the process that emptied or made the draft and is writing it, 0 if there is none. See claim.
+	author process
 }
 
 // comeBack is how long a program has to return after ESTALE. It returns within the same system call.
@@ -63,8 +67,8 @@ func (o *openDrafts) update(d *index.Draft, f func(*openDraft)) {
 	f(o.get(d))
 }
 
-// opened counts a descriptor.
-func (o *openDrafts) opened(d *index.Draft, write bool) {
+// opened counts a descriptor, opened for writing by opener.
+func (o *openDrafts) opened(d *index.Draft, write bool, opener process) {
 	d.Acquire()
 	o.update(d, func(od *openDraft) {
 		od.handles++
@@ -72,12 +76,66 @@ func (o *openDrafts) opened(d *index.Draft, write bool) {
 		if write {
 			od.writers++
 			od.expected = time.Time{}
+			if od.openers == nil {
+				od.openers = make(map[process]int)
+			}
+			od.openers[opener]++
 		}
 	})
 }
 
-// closed takes a descriptor back. unused says that the draft was the copy of an image nobody changed.
-func (o *openDrafts) closed(d *index.Draft, write bool) (unused bool) {
+// claim makes by the author of d, which it is about to write from the beginning, if it has it open. Until the author
+// closes what it wrote, d is closed to others: two programs that write one name at once would make an image of neither.
+// Those who write into an image without emptying it first share it, as they do any file.
+func (o *openDrafts) claim(d *index.Draft, by process) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	od := o.get(d)
+	if err := od.refuse(by); err != nil {
+		return err
+	}
+	if od.openers[by] > 0 {
+		od.author = by
+	}
+	return nil
+}
+
+// admits says whether by may write d now.
+func (o *openDrafts) admits(d *index.Draft, by process) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if od := o.byID[d.ID()]; od != nil {
+		return od.refuse(by)
+	}
+	return nil
+}
+
+// refuse is the error for by while another process is the author. A draft that is being pushed is written already: there
+// the index lets writers wait. A process that is not known cannot be told from the author.
+func (od *openDraft) refuse(by process) error {
+	if od.author == 0 || by == 0 || od.author == by {
+		return nil
+	}
+	switch od.draft.State() {
+	case index.StateSealed, index.StateSending, index.StateUploaded:
+		return nil
+	case index.StateDraft, index.StateFailed, index.StateCommitted:
+	}
+	return fmt.Errorf("another program is writing it: %w", index.ErrBusy)
+}
+
+// yield ends by's authorship: it closed what it wrote.
+func (o *openDrafts) yield(d *index.Draft, by process) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if od := o.byID[d.ID()]; od != nil && od.author == by {
+		od.author = 0
+	}
+}
+
+// closed takes a descriptor back, opened for writing by opener. unused says that the draft was the copy of an image
+// nobody changed.
+func (o *openDrafts) closed(d *index.Draft, write bool, opener process) (unused bool) {
 	defer d.Release()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -85,6 +143,12 @@ func (o *openDrafts) closed(d *index.Draft, write bool) (unused bool) {
 	od.handles--
 	if write {
 		od.writers--
+		if od.openers[opener]--; od.openers[opener] == 0 {
+			delete(od.openers, opener)
+			if od.author == opener {
+				od.author = 0
+			}
+		}
 	}
 	if od.handles > 0 {
 		return false
