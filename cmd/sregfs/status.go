@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -24,13 +25,10 @@ func (a *app) statusCommand() *cobra.Command {
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dirs := args
-			if len(dirs) == 0 {
-				mounts, err := sregfs.Mounts()
-				if err != nil {
+			if len(args) == 0 {
+				var err error
+				if dirs, err = mountPoints(); err != nil {
 					return err
-				}
-				for _, m := range mounts {
-					dirs = append(dirs, m.Dir)
 				}
 			}
 			if len(dirs) == 0 && !a.set.JSON {
@@ -40,6 +38,9 @@ func (a *app) statusCommand() *cobra.Command {
 			for _, dir := range dirs {
 				s, err := readStatus(cmd.Context(), dir)
 				if err != nil {
+					if now, e := mountPoints(); len(args) == 0 && e == nil && !slices.Contains(now, dir) {
+						continue // unmounted since we looked
+					}
 					if failed != nil {
 						a.log.Warn(failed)
 					}
@@ -57,6 +58,16 @@ func (a *app) statusCommand() *cobra.Command {
 			return failed
 		},
 	}
+}
+
+// mountPoints lists where registries are mounted.
+func mountPoints() ([]string, error) {
+	mounts, err := sregfs.Mounts()
+	dirs := make([]string, len(mounts))
+	for i, m := range mounts {
+		dirs[i] = m.Dir
+	}
+	return dirs, err
 }
 
 func printStatus(w io.Writer, dir string, s index.Status) {
