@@ -243,6 +243,27 @@ func (u *upload) put(ctx context.Context, contentRange string, body func() (io.R
 // statusCancelled is what upload servers answer for a session that was cancelled.
 const statusCancelled = 499
 
+// CancelUpload ends an upload session: Drive forgets what was sent, unless it has made the file of it already. A session
+// that is over is no error, nor is a refusal, because Drive's guides do not promise that a session can be cancelled.
+func (c *Client) CancelUpload(ctx context.Context, session string) error {
+	address, err := url.Parse(session)
+	if err != nil || address.Host == "" {
+		return nil // it never was one
+	}
+	return c.call(ctx, op{name: "files.create cancel", units: unitsEdit, sends: true}, func(ctx context.Context) error {
+		req := (&http.Request{Method: http.MethodDelete, URL: address, Header: http.Header{}}).WithContext(ctx)
+		resp, err := c.content.Do(req)
+		var e *Error
+		switch {
+		case err == nil:
+			return resp.Body.Close()
+		case errors.As(err, &e) && e.Status/100 == 4 && !Retryable(err):
+			return nil
+		}
+		return err
+	})
+}
+
 // finish makes sure of the file the server says it made.
 func (u *upload) finish(ctx context.Context) (File, error) {
 	f := fileOf(u.made)

@@ -303,3 +303,16 @@ func TestBeginUpload(t *testing.T) {
 		require.ErrorIs(t, err, iofs.ErrNotExist)
 	})
 }
+
+func TestCancelUpload(t *testing.T) {
+	w := start(t, drivetest.Options{})
+	content := noise(1 << 20)
+	session, err := w.BeginUpload(t.Context(), drive.NewFile{Name: "image", Size: int64(len(content))})
+	require.NoError(t, err)
+	w.srv.Fault(drivetest.On("DELETE", "/upload/*").Nth(1).Status(503, "backendError"))
+	require.NoError(t, w.CancelUpload(t.Context(), session))
+	require.NoError(t, w.CancelUpload(t.Context(), session), "it is over already")
+	require.NoError(t, w.CancelUpload(t.Context(), "no address"))
+	_, err = w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
+	require.ErrorIs(t, err, drive.ErrSession)
+}

@@ -25,7 +25,7 @@ type draftRecord struct {
 	Dirty bool   `json:"dirty,omitempty"`
 	Error string `json:"error,omitempty"` // StateFailed: why, for people
 	Order uint64 `json:"order,omitempty"` // when it took its place or was sealed, in numbers of draftStore.number
-	Gone  bool   `json:"gone,omitempty"`  // its user removed it: what a push of it may have made on Drive, File, is to go as well
+	Gone  bool   `json:"gone,omitempty"`  // its user removed it: its upload is to end, and what that made on Drive, File, is to go as well
 
 	// From StateSealed on.
 	Collection string `json:"collection,omitempty"` // what it publishes as
@@ -129,7 +129,7 @@ func (s *draftStore) load() error {
 		switch _, there := s.all[id]; {
 		case there:
 		case r.Gone:
-			s.ix.goes(func(ctx context.Context) { s.clear(ctx, id, r.File) })
+			s.ix.goes(func(ctx context.Context) { s.clear(ctx, id, r) })
 		default: // the end of a push, or a file somebody deleted
 			if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(id)) }); err != nil {
 				return err

@@ -136,7 +136,7 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 	}
 	grave := draftRecord{Place: rec.Place, State: StateDraft, Gone: true}
 	if rec.State == StateSealed || rec.State == StateSending {
-		grave.File = rec.File
+		grave.File, grave.Session = rec.File, rec.Session
 	}
 	b, err := grave.encode()
 	if err == nil {
@@ -168,7 +168,7 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 	if grave.File == "" {
 		return s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(d.id)) })
 	}
-	s.ix.goes(func(ctx context.Context) { s.clear(ctx, d.id, grave.File) })
+	s.ix.goes(func(ctx context.Context) { s.clear(ctx, d.id, grave) })
 	return nil
 }
 
@@ -176,13 +176,13 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 func (r draftRecord) late() bool { return r.State == StateUploaded || r.State == StateCommitted }
 
 // clear takes off Drive what the push of a removed draft may have made, and then forgets its record.
-func (s *draftStore) clear(ctx context.Context, id uint64, file string) {
-	for pause := pauseFirst; file != ""; pause = min(2*pause, pauseMost) {
-		err := s.ix.drive.Trash(ctx, file)
-		if err == nil || errors.Is(err, iofs.ErrNotExist) { // no file of that id is the usual case
+func (s *draftStore) clear(ctx context.Context, id uint64, grave draftRecord) {
+	for pause := pauseFirst; grave.File != ""; pause = min(2*pause, pauseMost) {
+		err := s.undo(ctx, grave)
+		if err == nil {
 			break
 		}
-		s.log.WithError(err).WithField("file", file).Debug("trash what a removed push made")
+		s.log.WithError(err).WithField("file", grave.File).Debug("trash what a removed push made")
 		if !passing(err) {
 			return
 		}
@@ -197,4 +197,19 @@ func (s *draftStore) clear(ctx context.Context, id uint64, file string) {
 	if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(id)) }); err != nil {
 		s.log.WithError(err).Debug("forget a removed draft")
 	}
+}
+
+// undo ends the upload, so that Drive makes no file of what it still has in its hands, and then trashes the file that it
+// may have made before.
+func (s *draftStore) undo(ctx context.Context, grave draftRecord) error {
+	if grave.Session != "" {
+		if err := s.ix.drive.CancelUpload(ctx, grave.Session); err != nil {
+			return err
+		}
+	}
+	err := s.ix.drive.Trash(ctx, grave.File)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil // the usual case
+	}
+	return err
 }

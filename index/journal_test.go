@@ -8,6 +8,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -331,6 +332,22 @@ func TestARemovedPushDoesNotComeBack(t *testing.T) {
 	again := indextest.Open(t, srv, index.Options{Dir: dir})
 	require.Empty(t, again.AllDrafts())
 	indextest.Eventually(t, func() bool { return len(onDrive(srv)) == 0 }, "it went")
+}
+
+// A push that is removed in the middle of its upload does not go on at Drive's side either.
+func TestARemovedPushIsCancelled(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	ix := indextest.Open(t, srv, index.Options{Background: true})
+	cut := drivetest.On("PUT", "/upload/*").Nth(1).CutRequest(block / 2)
+	srv.Fault(cut, drivetest.On("PUT", "/upload/*").Stall())
+	d := write(t, ix, at("c", "i:t.sif"), imagetest.SIF(t, block))
+	push(t, d)
+	indextest.Eventually(t, func() bool { return cut.Hits() > 0 }, "half of it is sent")
+	require.NoError(t, ix.RemoveDraft(d))
+	indextest.Eventually(t, func() bool {
+		return slices.ContainsFunc(srv.Requests(), func(r drivetest.Request) bool { return r.Op == "upload.cancel" && r.Status == 499 })
+	}, "the session is cancelled")
+	require.Empty(t, onDrive(srv))
 }
 
 // What is moved to a name after a push of that name is the newest there, although the push may still be under way.
