@@ -20,10 +20,26 @@ type catalog struct {
 	mu     sync.RWMutex // guards the rest, and is a leaf: held across no I/O
 	files  map[string]*Image
 	spaces map[string]*dirNode // top directory of each space; "" is always there
+	ours   map[string]int      // files that a verb of ours is removing or renaming, counted
 }
 
 func newCatalog() *catalog {
-	return &catalog{files: map[string]*Image{}, spaces: map[string]*dirNode{"": {}}}
+	return &catalog{files: map[string]*Image{}, spaces: map[string]*dirNode{"": {}}, ours: map[string]int{}}
+}
+
+// changing marks file as one that a verb of ours is removing or renaming, until done is called: directories it leaves
+// empty stay until Rmdir, whether we publish the change or the feed, which may be faster.
+func (c *catalog) changing(file string) (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ours[file]++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ours[file]--; c.ours[file] == 0 {
+			delete(c.ours, file)
+		}
+	}
 }
 
 // compact is img as the catalogue keeps it, its common texts shared.
@@ -40,8 +56,8 @@ func (img Image) compact() *Image {
 	return &img
 }
 
-// put makes img the image of file, nil for none, and returns what names changed.
-func (c *catalog) put(file string, img *Image, keep bool) []Event {
+// put makes img the image of file, nil for none, and returns what names changed. The caller holds c.mu.
+func (c *catalog) put(file string, img *Image) []Event {
 	var out []Event
 	old := c.files[file]
 	if old != nil {
@@ -49,7 +65,7 @@ func (c *catalog) put(file string, img *Image, keep bool) []Event {
 			return nil
 		}
 		top := c.spaces[old.Space]
-		top.remove(old, keep)
+		top.remove(old, c.ours[file] > 0)
 		if old.Space != "" && top.empty() {
 			delete(c.spaces, old.Space)
 		}

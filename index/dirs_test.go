@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,6 +75,19 @@ func TestEmptiedDirectoriesStayUntilRemoved(t *testing.T) {
 		require.NoError(t, ix.Rmdir(dir), dir)
 	}
 	require.Empty(t, collection(t, ix, "", "").Collections)
+}
+
+// The feed may tell of our own removal before Drive's reply does. The directory stays all the same.
+func TestEmptiedDirectoriesStayWhoeverSaysSo(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	file := indextest.Put(t, srv.User(""), "a/i:t", []byte("i"), nil)
+	ix := indextest.Open(t, srv, index.Options{Poll: 5 * time.Millisecond})
+	img, err := ix.ByID(file.ID)
+	require.NoError(t, err)
+	srv.Fault(drivetest.On("PATCH", "/drive/v3/files/*").Nth(1).DropReply())
+	require.NoError(t, ix.Remove(t.Context(), img))
+	require.NoError(t, ix.Rmdir("a/i:t"))
+	require.NoError(t, ix.Rmdir("a"))
 }
 
 // Collections keep the names they are stored under, and go by them.

@@ -79,12 +79,12 @@ func FuzzFileRecord(f *testing.F) {
 			return
 		}
 		c := newCatalog()
-		c.put(r.ID, img.compact(), false)
+		c.put(r.ID, img.compact())
 		tag := c.tag(img.Space, img.Ref)
 		require.NotNil(t, tag)
 		require.Len(t, tag.versions(), 1)
 		require.Len(t, c.spaces[img.Space].find(img.Collection).list().Tags, 1)
-		c.put(r.ID, nil, false)
+		c.put(r.ID, nil)
 		require.Nil(t, c.tag(img.Space, img.Ref))
 		require.True(t, c.spaces[""].empty())
 	})

@@ -180,10 +180,7 @@ func (ix *Index) adopt(txn *badger.Txn, f drive.File) (Image, error) {
 
 // publish brings the catalogue in line with the records of these files, and tells the subscribers what changed. It may
 // be called by anyone, twice, and in any order: what counts is the records.
-func (ix *Index) publish(files ...string) { ix.publishAs(files, false) }
-
-// publishAs is publish; with keep, directories this empties stay until Rmdir.
-func (ix *Index) publishAs(files []string, keep bool) {
+func (ix *Index) publish(files ...string) {
 	if len(files) == 0 {
 		return
 	}
@@ -213,7 +210,7 @@ func (ix *Index) publishAs(files []string, keep bool) {
 	ix.cat.mu.Lock()
 	var happened []Event
 	for i, id := range files {
-		happened = append(happened, ix.cat.put(id, images[i], keep)...)
+		happened = append(happened, ix.cat.put(id, images[i])...)
 	}
 	ix.cat.mu.Unlock()
 	ix.event(happened...)
@@ -269,7 +266,7 @@ func (ix *Index) loadFiles(root string) error {
 			return nil
 		}
 		if img, err := imageOf(rec.file(), root); err == nil {
-			ix.cat.put(rec.ID, img.compact(), false)
+			ix.cat.put(rec.ID, img.compact())
 		} else {
 			foreign = append(foreign, fileKey(string(id))) // of a folder that was the registry's until a crash
 		}

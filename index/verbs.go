@@ -37,6 +37,7 @@ func (ix *Index) remove(ctx context.Context, img Image) error {
 	if err := ix.writable(img); err != nil {
 		return err
 	}
+	defer ix.cat.changing(img.File)()
 	var err error
 	switch ix.o.Remove {
 	case RemoveTrash:
@@ -54,7 +55,7 @@ func (ix *Index) remove(ctx context.Context, img Image) error {
 	if err := ix.writing(func(txn *badger.Txn) error { return txn.Delete(fileKey(img.File)) }); err != nil {
 		return err
 	}
-	ix.publishAs([]string{img.File}, true)
+	ix.publish(img.File)
 	return nil
 }
 
@@ -72,6 +73,7 @@ func (ix *Index) retag(ctx context.Context, img Image, to image.Ref) (Image, err
 	if err := ix.drafts.arrived(ctx, to); err != nil {
 		return Image{}, err
 	}
+	defer ix.cat.changing(img.File)()
 	f, err := ix.patch(ctx, img, func(now Image) (image.Patch, *time.Time, error) {
 		to.Version = now.Version
 		p, err := image.Retag(now.Properties, to, now.Ext)
@@ -158,7 +160,7 @@ func (ix *Index) committed(f drive.File) (img Image, err error) {
 		return err
 	})
 	if err == nil {
-		ix.publishAs([]string{f.ID}, true)
+		ix.publish(f.ID)
 	}
 	return img, err
 }
