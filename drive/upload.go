@@ -244,13 +244,15 @@ func (u *upload) put(ctx context.Context, contentRange string, body func() (io.R
 const statusCancelled = 499
 
 // CancelUpload ends an upload session: Drive forgets what was sent, unless it has made the file of it already. A session
-// that is over is no error, nor is a refusal, because Drive's guides do not promise that a session can be cancelled.
+// that is over is no error, nor is a refusal, because Drive's guides do not promise that a session can be cancelled. What
+// is no session at all is ErrSession.
 func (c *Client) CancelUpload(ctx context.Context, session string) error {
+	o := op{name: "files.create cancel", units: unitsEdit, sends: true}
 	address, err := url.Parse(session)
 	if err != nil || address.Host == "" {
-		return nil // it never was one
+		return &Error{Op: o.name, Kind: ErrSession} // and not a word of what it is
 	}
-	return c.call(ctx, op{name: "files.create cancel", units: unitsEdit, sends: true}, func(ctx context.Context) error {
+	return c.call(ctx, o, func(ctx context.Context) error {
 		req := (&http.Request{Method: http.MethodDelete, URL: address, Header: http.Header{}}).WithContext(ctx)
 		resp, err := c.content.Do(req)
 		var e *Error

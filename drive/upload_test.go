@@ -312,7 +312,7 @@ func TestCancelUpload(t *testing.T) {
 	w.srv.Fault(drivetest.On("DELETE", "/upload/*").Nth(1).Status(503, "backendError"))
 	require.NoError(t, w.CancelUpload(t.Context(), session))
 	require.NoError(t, w.CancelUpload(t.Context(), session), "it is over already")
-	require.NoError(t, w.CancelUpload(t.Context(), "no address"))
+	require.ErrorIs(t, w.CancelUpload(t.Context(), "no address"), drive.ErrSession)
 	_, err = w.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
 	require.ErrorIs(t, err, drive.ErrSession)
 }

@@ -203,7 +203,7 @@ func (s *draftStore) clear(ctx context.Context, id uint64, grave draftRecord) {
 // may have made before.
 func (s *draftStore) undo(ctx context.Context, grave draftRecord) error {
 	if grave.Session != "" {
-		if err := s.ix.drive.CancelUpload(ctx, grave.Session); err != nil {
+		if err := s.ix.drive.CancelUpload(ctx, grave.Session); err != nil && !errors.Is(err, ErrSession) {
 			return err
 		}
 	}
