@@ -34,7 +34,7 @@ with open(mounted, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as 
 `
 
 // A large image goes through whole: in by cp, out in random pieces, by mmap and from front to back, and each byte comes
-// from Drive once.
+// from Drive once: before, during and after another image is pushed.
 func TestThreeGigabytes(t *testing.T) {
 	w := newWorld(t)
 	file := w.path("large.sif")
@@ -54,6 +54,23 @@ func TestThreeGigabytes(t *testing.T) {
 	require.NoError(t, os.WriteFile(script, []byte(inPieces), 0o644))
 	m.by.run(t, "/usr/bin/python3", script, m.path("big/large:1.sif"), file, want)
 	m.requireDigest(t, want, "big/large:1.sif")
+
+	// The same while other images are pushed, and after.
+	other := w.path("other.sif")
+	f, err = os.Create(other)
+	require.NoError(t, err)
+	require.NoError(t, imagetest.WriteSIF(f, 50<<20, imagetest.Seed(2)))
+	require.NoError(t, f.Close())
+	pushed := make(chan error, 1)
+	go func() {
+		_, err := m.by.try(t, "cp", other, m.path("big/other:1.sif"))
+		pushed <- err
+	}()
+	m.by.run(t, "/usr/bin/python3", script, m.path("big/large:1.sif"), file, want)
+	require.NoError(t, <-pushed)
+	m.requireDigest(t, want, "big/large:1.sif")
+	m.requireDigest(t, digest(t, other), "big/other:1.sif")
+
 	var bytes int64
 	for _, r := range w.requests(t) {
 		if strings.Contains(r.Query, "alt=media") {
