@@ -53,7 +53,11 @@ assert b"none" in os.read(fd, 1000)
 	m.Sh("echo c/x:1 > .sregfs/prefetch")
 	require.Equal(t, "local", m.Sh("getfattr --only-values -n user.sregfs.state c/x:1.sif"))
 	require.Equal(t, "1 images", m.Sh("exec 5<> .sregfs/refresh; echo now >&5; cat <&5"))
-	require.Contains(t, m.Sh("cat .sregfs/metrics"), "\nsregfs_images 1\n")
+	metrics := m.Sh("cat .sregfs/metrics")
+	require.Contains(t, metrics, "\nsregfs_images 1\n")
+	for _, name := range []string{"goroutines", "heap_bytes", "open_fds", "resident_bytes"} {
+		require.Regexp(t, `(?m)^sregfs_`+name+` [1-9]\d*$`, metrics)
+	}
 	require.Empty(t, m.Sh("cat .sregfs/transfers"))
 
 	require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum .sregfs/id/" + file.ID))[0])

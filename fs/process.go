@@ -20,14 +20,19 @@ func processOf(thread uint32) process {
 	if err != nil {
 		return 0
 	}
+	id, err := strconv.Atoi(statusField(status, "Tgid:"))
+	if err != nil {
+		return 0
+	}
+	return process(id)
+}
+
+// statusField reads one line of /proc/PID/status, "" if it has none of this name.
+func statusField(status []byte, name string) string {
 	for line := range bytes.Lines(status) {
-		if value, ok := bytes.CutPrefix(line, []byte("Tgid:")); ok {
-			id, err := strconv.Atoi(string(bytes.TrimSpace(value)))
-			if err != nil {
-				return 0
-			}
-			return process(id)
+		if value, ok := bytes.CutPrefix(line, []byte(name)); ok {
+			return string(bytes.TrimSpace(value))
 		}
 	}
-	return 0
+	return ""
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"runtime"
 	"time"
 )
 
@@ -58,10 +60,12 @@ func (fsys *FS) metricsReport(context.Context) ([]byte, error) {
 	metric("gauge", "pushes", "Pushes under way or parked.", len(s.Pushes))
 	metric("gauge", "cache_bytes", "Bytes of images on this machine.", s.Cache.Used)
 	metric("gauge", "cache_limit_bytes", "Budget of the cache.", s.Cache.Limit)
+	metric("counter", "cache_evicted_bytes_total", "Bytes removed from this machine to make room.", s.Cache.Evicted)
 	metric("counter", "drive_requests_total", "HTTP requests to Drive.", s.Requests.Requests)
 	metric("counter", "drive_retries_total", "Requests repeated after a passing fault.", s.Requests.Retries)
 	metric("counter", "drive_received_bytes_total", "Bytes received from Drive.", s.Requests.BytesIn)
 	metric("counter", "drive_sent_bytes_total", "Bytes sent to Drive.", s.Requests.BytesOut)
+	processMetrics(metric)
 	if s.Synced != nil {
 		metric("gauge", "sync_age_seconds", "Time since Drive last told its changes.", time.Since(*s.Synced).Seconds())
 	}
@@ -70,6 +74,23 @@ func (fsys *FS) metricsReport(context.Context) ([]byte, error) {
 		metric("gauge", "drive_used_bytes", "Room that is used.", s.Quota.Usage)
 	}
 	return b.Bytes(), nil
+}
+
+// processMetrics are the figures of the process itself: what grows without end when something leaks.
+func processMetrics(metric func(kind, name, help string, value any)) {
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	metric("gauge", "goroutines", "Goroutines.", runtime.NumGoroutine())
+	metric("gauge", "heap_bytes", "Bytes of live and not yet collected objects.", mem.HeapAlloc)
+	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
+		metric("gauge", "open_fds", "Open file descriptors.", len(fds)-1) // without the one that reads the directory
+	}
+	if status, err := os.ReadFile("/proc/self/status"); err == nil {
+		var kib int64
+		if _, err := fmt.Sscan(statusField(status, "VmRSS:"), &kib); err == nil { // "1234 kB"
+			metric("gauge", "resident_bytes", "Memory in use, mapped files included.", kib<<10)
+		}
+	}
 }
 
 // prettyJSON is labels as people like to read them.

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -56,14 +55,9 @@ func stopped(thread uint32) bool {
 
 // signals reads one set of signals of /proc/PID/status.
 func signals(status []byte, field string) uint64 {
-	for line := range bytes.Lines(status) {
-		if value, ok := bytes.CutPrefix(line, []byte(field)); ok {
-			set, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
-			if err != nil {
-				return 0
-			}
-			return set
-		}
+	set, err := strconv.ParseUint(statusField(status, field), 16, 64)
+	if err != nil {
+		return 0
 	}
-	return 0
+	return set
 }

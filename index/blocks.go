@@ -69,6 +69,7 @@ type blockStore struct {
 	kick     chan struct{} // wakes upkeep
 	bufs     sync.Pool     // *[]byte of at most maxSpan
 	uncached atomic.Int64  // bytes served without being kept
+	evicted  atomic.Int64  // bytes removed to make room, or by hand
 }
 
 // The defaults of Options.CacheSize and CacheMinFree.
@@ -324,13 +325,14 @@ type CacheStats struct {
 	Images   int      `json:"images"`  // revisions with at least one block
 	Pinned   int      `json:"pinned"`
 	Uncached int64    `json:"uncached"`      // bytes served since start without being kept, for want of room
+	Evicted  int64    `json:"evicted"`       // bytes removed since start, to make room or by hand
 	Bad      []string `json:"bad,omitempty"` // ids of files whose content twice did not match Drive's checksum
 }
 
 // CacheStats says what the block cache holds.
 func (ix *Index) CacheStats() CacheStats {
 	s := ix.blocks
-	out := CacheStats{Limit: s.limit, MinFree: s.minFree, Uncached: s.uncached.Load()}
+	out := CacheStats{Limit: s.limit, MinFree: s.minFree, Uncached: s.uncached.Load(), Evicted: s.evicted.Load()}
 	for _, bf := range s.all() {
 		if bf.bytes() > 0 {
 			out.Images++

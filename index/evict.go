@@ -122,6 +122,7 @@ func (bf *blockFile) drop(n int64) (int64, error) {
 	bf.evicting = nil
 	bf.mu.Unlock()
 	bf.s.unreserve(gone)
+	bf.s.evicted.Add(gone)
 	return gone, err
 }
 
