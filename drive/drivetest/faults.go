@@ -2,6 +2,7 @@ package drivetest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -93,7 +94,10 @@ func (s *Server) faulted(next http.Handler) http.Handler {
 			wireFrom(r.Context()).reset()
 			panic(http.ErrAbortHandler)
 		}
-		if rule.cut >= 0 || rule.corrupt || rule.shortBody {
+		if rule.trickle > 0 {
+			w = &tricklingWriter{ResponseWriter: w, s: s, ctx: r.Context, step: max(rule.trickle/10, 1), rate: rule.trickle}
+		}
+		if rule.cut >= 0 || rule.corrupt || rule.shortBody || rule.wrongRange {
 			w = &brokenWriter{ResponseWriter: w, rule: rule, cut: rule.cut, short: -1, reset: wireFrom(r.Context()).reset}
 		}
 		next.ServeHTTP(w, r)
@@ -165,8 +169,12 @@ type brokenWriter struct {
 // Unwrap serves http.ResponseController.
 func (w *brokenWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader shortens the announced length of a short body.
+// WriteHeader shortens the announced length of a short body, and shifts a wrong range.
 func (w *brokenWriter) WriteHeader(status int) {
+	var first, last, total int64
+	if n, _ := fmt.Sscanf(w.Header().Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &total); w.rule.wrongRange && n == 3 {
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first+1, last+1, total))
+	}
 	if w.begun = true; w.rule.shortBody {
 		if n, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil {
 			w.short = n / 2
@@ -213,4 +221,32 @@ func (w *brokenWriter) end() {
 	_ = http.NewResponseController(w.ResponseWriter).Flush() // a batch's part cannot, and needs not
 	w.reset()
 	panic(http.ErrAbortHandler)
+}
+
+// tricklingWriter is a reply whose body comes in steps, ten a second.
+type tricklingWriter struct {
+	http.ResponseWriter
+	s          *Server
+	ctx        func() context.Context
+	step, rate int64 // bytes, bytes a second
+}
+
+// Unwrap serves http.ResponseController.
+func (w *tricklingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *tricklingWriter) Write(p []byte) (written int, err error) {
+	for written < len(p) {
+		piece := p[written:min(len(p), written+int(w.step))]
+		wait := time.Duration(float64(len(piece)) / float64(w.rate) * float64(time.Second))
+		if !w.s.shaper.until(w.ctx(), time.Now().Add(wait)) {
+			return written, http.ErrAbortHandler
+		}
+		n, err := w.ResponseWriter.Write(piece)
+		written += n
+		if err != nil {
+			return written, err
+		}
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // a batch's part cannot, and needs not
+	}
+	return written, nil
 }

@@ -134,6 +134,20 @@ func TestFaultsOfReplies(t *testing.T) {
 		require.Equal(t, content, string(r.body))
 		require.Equal(t, "bytes=0-999", s.Requests()[0].Range, "the log has what the client asked")
 	})
+	t.Run("wrong range", func(t *testing.T) {
+		r, err := get(drivetest.On("GET", "*").WrongRange(), "Range: bytes=0-999")
+		require.NoError(t, err)
+		require.Equal(t, "bytes 1-1000/10000", r.header.Get("Content-Range"))
+		require.Equal(t, content[:1000], string(r.body))
+	})
+	t.Run("trickle", func(t *testing.T) {
+		began := time.Now()
+		r, err := get(drivetest.On("GET", "*").Trickle(10_000), "Range: bytes=0-4999")
+		require.NoError(t, err)
+		require.NoError(t, r.err)
+		require.Equal(t, content[:5000], string(r.body))
+		require.GreaterOrEqual(t, time.Since(began), 450*time.Millisecond)
+	})
 	t.Run("delay and stall end with the client", func(t *testing.T) {
 		for _, rule := range []*drivetest.Rule{drivetest.On("GET", "*").Stall(), drivetest.On("GET", "*").Delay(time.Hour)} {
 			s.ClearFaults()

@@ -97,32 +97,40 @@ func (a *api) permissionsCreate(c *call) error {
 	if err != nil {
 		return err
 	}
-	transfer, err := transfers(c, g.Role)
+	return a.regrant(c, g.Role, func(tx *tx, f *file, transfer bool) (string, error) {
+		g.At, g.By = tx.now, c.acc.email
+		if g.Address == f.Owner && g.Type == "user" {
+			return g.ID, nil // the owner has it
+		}
+		f = tx.edit(f.ID)
+		if transfer {
+			return g.ID, tx.transfer(f, g)
+		}
+		f.grant(g)
+		return g.ID, nil
+	})
+}
+
+// regrant lets change give somebody role on the file c is about, and answers with the permission it names.
+func (a *api) regrant(c *call, role string, change func(tx *tx, f *file, transfer bool) (id string, err error)) error {
+	transfer, err := transfers(c, role)
 	if err != nil {
 		return err
 	}
-	var id string
+	var file, id string
 	err = a.store.update(func(tx *tx) error {
 		f, err := tx.shareable(c, transfer)
 		if err != nil {
 			return err
 		}
-		id = f.ID
-		g.At, g.By = tx.now, c.acc.email
-		if g.Address == f.Owner && g.Type == "user" {
-			return nil // the owner has it
-		}
-		f = tx.edit(f.ID)
-		if transfer {
-			return tx.transfer(f, g)
-		}
-		f.grant(g)
-		return nil
+		file = f.ID
+		id, err = change(tx, f, transfer)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	return a.replyPermission(c, id, g.ID)
+	return a.replyPermission(c, file, id)
 }
 
 // parseGrant reads and checks the permission of a body.
@@ -270,37 +278,24 @@ func (a *api) permissionsUpdate(c *call) error {
 	if !grantable(role) {
 		return errRole()
 	}
-	transfer, err := transfers(c, role)
-	if err != nil {
-		return err
-	}
-	var id string
-	err = a.store.update(func(tx *tx) error {
-		f, err := tx.shareable(c, transfer)
+	id := c.vars[1]
+	return a.regrant(c, role, func(tx *tx, f *file, transfer bool) (string, error) {
+		i, err := tx.ownGrant(f, id)
 		if err != nil {
-			return err
+			return id, err
 		}
-		id = f.ID
-		i, err := tx.ownGrant(f, c.vars[1])
-		if err != nil {
-			return err
-		}
-		f = tx.edit(id)
+		f = tx.edit(f.ID)
 		g := f.Grants[i]
 		switch {
 		case g.Role == "owner" && role != "owner":
-			return errForbidden("insufficientFilePermissions")
+			return id, errForbidden("insufficientFilePermissions")
 		case transfer && g.Role != "owner":
 			g.Role = role
-			return tx.transfer(f, g)
+			return id, tx.transfer(f, g)
 		}
 		f.Grants[i].Role = role
-		return nil
+		return id, nil
 	})
-	if err != nil {
-		return err
-	}
-	return a.replyPermission(c, id, c.vars[1])
 }
 
 // ownGrant returns the index of a grant made on f itself. One that flows down from a folder can only be

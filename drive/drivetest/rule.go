@@ -32,6 +32,8 @@ type Rule struct {
 	after, corrupt   bool
 	shortBody        bool
 	ignoreRange      bool
+	wrongRange       bool
+	trickle          int64 // bytes a second, 0 = as fast as it goes
 
 	mu         sync.Mutex // guards what follows
 	seen, hits int
@@ -110,6 +112,12 @@ func (r *Rule) ShortBody() *Rule { r.shortBody = true; return r }
 // IgnoreRange answers 200 and the whole file to a Range request.
 func (r *Rule) IgnoreRange() *Rule { r.ignoreRange = true; return r }
 
+// WrongRange answers a Range request with a Content-Range one byte further than what was asked for.
+func (r *Rule) WrongRange() *Rule { r.wrongRange = true; return r }
+
+// Trickle sends the reply's body at n bytes a second: the connection is never silent, and never done.
+func (r *Rule) Trickle(n int64) *Rule { r.trickle = n; return r }
+
 // Hits is how often the rule has acted.
 func (r *Rule) Hits() int {
 	r.mu.Lock()
@@ -162,7 +170,7 @@ func glob(pattern, text string) bool {
 func (r *Rule) flags() map[string]*bool {
 	return map[string]*bool{
 		"html": &r.html, "array": &r.array, "stall": &r.stall, "drop-reply": &r.dropReply, "after": &r.after,
-		"corrupt": &r.corrupt, "short-body": &r.shortBody, "ignore-range": &r.ignoreRange,
+		"corrupt": &r.corrupt, "short-body": &r.shortBody, "ignore-range": &r.ignoreRange, "wrong-range": &r.wrongRange,
 	}
 }
 
@@ -181,7 +189,7 @@ func (r *Rule) String() string {
 		value, unset int64
 	}{
 		{"nth", int64(r.nth), 0}, {"times", int64(r.times), 0}, {"status", int64(r.status), 0},
-		{"cut", r.cut, -1}, {"cut-request", r.cutRequest, -1},
+		{"cut", r.cut, -1}, {"cut-request", r.cutRequest, -1}, {"trickle", r.trickle, 0},
 	} {
 		if n.value != n.unset {
 			add(n.key, strconv.FormatInt(n.value, 10))
@@ -203,7 +211,7 @@ func (r *Rule) String() string {
 			add(d.key, d.value.String())
 		}
 	}
-	for _, word := range []string{"html", "array", "stall", "drop-reply", "after", "corrupt", "short-body", "ignore-range"} {
+	for _, word := range []string{"html", "array", "stall", "drop-reply", "after", "corrupt", "short-body", "ignore-range", "wrong-range"} {
 		if *r.flags()[word] {
 			words = append(words, word)
 		}
@@ -223,6 +231,7 @@ var settings = map[string]func(*Rule, string) error{
 	"retry-after": func(r *Rule, v string) error { return duration(&r.retryAfter, v) },
 	"cut":         func(r *Rule, v string) error { return bytesOf(&r.cut, v) },
 	"cut-request": func(r *Rule, v string) error { return bytesOf(&r.cutRequest, v) },
+	"trickle":     func(r *Rule, v string) error { return bytesOf(&r.trickle, v) },
 }
 
 // ParseRule reads the text form of a rule, METHOD PATH and then conditions and effects in any order:

@@ -24,6 +24,7 @@ func TestParseRule(t *testing.T) {
 		"GET * html status=502":                     drivetest.On("GET", "*").Status(502, "").HTML(),
 		"GET * array status=400 retry-after=2s":     drivetest.On("GET", "*").Status(400, "").Array().RetryAfter(2 * time.Second),
 		"GET * corrupt short-body ignore-range":     drivetest.On("GET", "*").Corrupt().ShortBody().IgnoreRange(),
+		"GET * wrong-range trickle=1000":            drivetest.On("GET", "*").WrongRange().Trickle(1000),
 		"GET * ?status=x ?times=* q=a=b pageToken=": drivetest.On("GET", "*").Query("status", "x").Query("times", "*").Query("q", "a=b").Query("pageToken", ""),
 	} {
 		got, err := drivetest.ParseRule(text)
