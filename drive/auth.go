@@ -67,7 +67,7 @@ func OpenAuth(o AuthOptions) (*Auth, error) {
 	if o.Credentials == "" {
 		return nil, ErrNoCredentials
 	}
-	text, err := os.ReadFile(o.Credentials)
+	text, err := readSmall(o.Credentials)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", o.Credentials, ErrNoCredentials)
 	}
@@ -76,7 +76,11 @@ func OpenAuth(o AuthOptions) (*Auth, error) {
 	}
 	transport := newTransport(0)
 	transport.DisableKeepAlives = true // a request an hour
-	a := &Auth{opts: o, turn: make(chan struct{}, 1), http: &http.Client{Transport: transport, Timeout: 30 * time.Second}}
+	a := &Auth{opts: o, turn: make(chan struct{}, 1), http: &http.Client{
+		Transport: transport, Timeout: 30 * time.Second,
+		// What is sent to a token endpoint is for it alone.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 	if err := a.parse(text); err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", o.Credentials, ErrCredentials, err)
 	}
@@ -139,7 +143,7 @@ func (a *Auth) parseClient(s *clientSection) error {
 		TokenURL:  or(s.TokenURI, googleTokenURL),
 		AuthStyle: oauth2.AuthStyleInParams,
 	}}
-	return errors.Join(checkURL("auth_uri", a.conf.Endpoint.AuthURL), checkURL("token_uri", a.conf.Endpoint.TokenURL))
+	return errors.Join(a.checkURL("auth_uri", a.conf.Endpoint.AuthURL), a.checkURL("token_uri", a.conf.Endpoint.TokenURL))
 }
 
 func (a *Auth) parseKey(f clientFile) error {
@@ -160,16 +164,18 @@ func (a *Auth) parseKey(f clientFile) error {
 		Email: f.Email, PrivateKey: []byte(f.PrivateKey), PrivateKeyID: f.KeyID,
 		Scopes: []string{Scope}, TokenURL: or(f.TokenURI, googleTokenURL),
 	}
-	return checkURL("token_uri", a.key.TokenURL)
+	return a.checkURL("token_uri", a.key.TokenURL)
 }
 
 const googleTokenURL = "https://oauth2.googleapis.com/token"
 
-func checkURL(field, text string) error {
+// checkURL refuses what is no address in a client file.
+func (a *Auth) checkURL(field, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return fmt.Errorf("its %s is no address", field)
 	}
+	warnPlain(a.opts.Log, "the "+field+" of the OAuth client", u)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package drive
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -68,6 +69,7 @@ func New(o Options) (*Client, error) {
 	if o.Log == nil {
 		o.Log = silentLog()
 	}
+	warnPlain(o.Log, "the Drive service", root)
 	c := &Client{
 		root: o.URL, timeout: o.Timeout, log: o.Log, pace: newPace(),
 		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1),
@@ -91,6 +93,18 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
 	return c, nil
+}
+
+// warnPlain says what goes over an address that is neither encrypted nor on this machine.
+func warnPlain(log logrus.FieldLogger, what string, u *url.URL) {
+	if u.Scheme != "https" && !onThisMachine(u) {
+		log.Warnf("%s at %s://%s is asked without encryption: whoever is on the way can read and use your sign-in", what, u.Scheme, u.Host)
+	}
+}
+
+// onThisMachine says whether u leads back here.
+func onThisMachine(u *url.URL) bool {
+	return u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
 }
 
 // redirect follows redirects of reads only: to an upload session 308 means "go on".

@@ -65,7 +65,7 @@ func (a *Auth) Login(ctx context.Context, l Login) error {
 		if redirect.Port() == "0" {
 			redirect.Host = listener.Addr().String()
 		}
-		stop := s.serve(listener, redirect.Path) //nolint:contextcheck // stop shows the last page also after a cancel
+		stop := s.serve(listener, redirect) //nolint:contextcheck // stop shows the last page also after a cancel
 		defer stop()
 	}
 	conf.RedirectURL = redirect.String()
@@ -87,7 +87,7 @@ func (a *Auth) redirect(paste bool) (listen string, to *url.URL, err error) {
 		if err != nil || u.Host == "" {
 			continue
 		}
-		if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && (u.Hostname() == "localhost" || ip.IsLoopback()) {
+		if u.Scheme == "http" && onThisMachine(u) {
 			u.Path = or(u.Path, "/")
 			return net.JoinHostPort("127.0.0.1", or(u.Port(), "80")), u, nil
 		}
@@ -116,12 +116,13 @@ type answer struct {
 }
 
 // serve answers the browser until the returned function is called, which waits for everything to end.
-func (s *signIn) serve(l net.Listener, at string) (stop func()) {
+func (s *signIn) serve(l net.Listener, at *url.URL) (stop func()) {
 	s.answers = make(chan answer)
 	over := make(chan struct{}) // closed by stop: answers nobody waits for any more
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != at {
+		// Under another name only a page of a stranger comes here, whose server gave out our address as its own.
+		if r.URL.Path != at.Path || r.Host != at.Host || r.Method != http.MethodGet {
 			http.NotFound(w, r)
 			return
 		}
@@ -139,7 +140,7 @@ func (s *signIn) serve(l net.Listener, at string) (stop func()) {
 		}
 		s.show(w, err)
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

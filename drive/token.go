@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ func parseToken(text []byte) (*tokenFile, error) {
 
 // readToken reads the token at path if it was given to this client. A grant is of no use to another one.
 func (a *Auth) readToken(path string) (*tokenFile, error) {
-	text, err := os.ReadFile(path)
+	text, err := readSmall(path)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +73,11 @@ func (a *Auth) reload() {
 		return
 	}
 	a.stamp = stamp
+	if stamp.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(a.opts.Token, 0o600); err != nil {
+			a.opts.Log.WithError(err).Warnf("others on this machine can read the token in %s", a.opts.Token)
+		}
+	}
 	f, err := a.readToken(a.opts.Token)
 	if err != nil {
 		a.opts.Log.WithError(err).Warn("the token file is of no use")
@@ -94,6 +100,23 @@ func (a *Auth) importToken() {
 		return
 	}
 	a.keepLocked(&f.Token)
+}
+
+// smallFile is more than any client file or token has, in bytes.
+const smallFile = 1 << 20
+
+// readSmall is os.ReadFile for a file of at most smallFile bytes.
+func readSmall(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, smallFile+1))
+	if err == nil && len(text) > smallFile {
+		err = fmt.Errorf("%s: it has more than %d bytes", path, smallFile)
+	}
+	return text, err
 }
 
 // same says whether two looks at a file saw the same one, unchanged.

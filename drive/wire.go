@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -82,7 +84,11 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, dog.explain(ctx, err)
 	}
 	dog.moved()
-	resp.Body = &body{ReadCloser: resp.Body, dog: dog, ctx: ctx, count: &w.count.in, closed: end}
+	answer := &body{ReadCloser: resp.Body, dog: dog, ctx: ctx, count: &w.count.in, closed: end, most: maxReply}
+	if resp.StatusCode == http.StatusPartialContent {
+		answer.most = math.MaxInt64 // whoever asked for a range reads no more than that
+	}
+	resp.Body = answer
 	if resp.StatusCode < 400 {
 		return resp, nil
 	}
@@ -138,12 +144,19 @@ type body struct {
 	count  *atomic.Int64
 	last   bool   // the request's body: at its end the wait for the reply begins
 	closed func() // nil for the request's body
+	most   int64  // bytes still taken of a reply
 }
+
+// maxReply bounds a reply that is not content, in bytes: a page of 1000 files with all they may hold has a sixth of it.
+const maxReply = 64 << 20
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.count.Add(int64(n))
+	if b.most -= int64(n); b.most < 0 && !b.last {
+		return 0, &Error{Kind: ErrProtocol, Err: fmt.Errorf("a reply of more than %d bytes", maxReply)}
+	}
 	switch {
 	case err != nil && b.last:
 		b.dog.timer.Reset(b.dog.times.reply)

@@ -69,6 +69,7 @@ type blockStore struct {
 	kick     chan struct{} // wakes upkeep
 	bufs     sync.Pool     // *[]byte of at most maxSpan
 	uncached atomic.Int64  // bytes served without being kept
+	damaged  atomic.Int64  // blocks found not to be as they were written
 	evicted  atomic.Int64  // bytes removed to make room, or by hand
 }
 
@@ -87,7 +88,7 @@ func openBlocks(ix *Index) (*blockStore, error) {
 		dir: ix.o.CacheDir, ix: ix, drive: ix.drive, log: ix.log, limit: ix.o.CacheSize, minFree: ix.o.CacheMinFree,
 		files: map[contentKey]*blockFile{}, ahead: make(chan struct{}, speculators), kick: make(chan struct{}, 1),
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := Private(s.dir); err != nil {
 		return nil, fmt.Errorf("block cache: %w", err)
 	}
 	if err := s.load(); err != nil {
@@ -115,6 +116,7 @@ type cacheRecord struct {
 	MD5      string    `json:"md5,omitempty"`
 	SHA256   string    `json:"sha256,omitempty"`
 	Have     []byte    `json:"have,omitempty"` // bitmap
+	Sums     []byte    `json:"sums,omitempty"` // of the blocks in Have, see encodeSums
 	Verified bool      `json:"verified,omitempty"`
 	Pinned   bool      `json:"pinned,omitempty"`
 	Used     time.Time `json:"used"`
@@ -125,14 +127,19 @@ func (r cacheRecord) encode() ([]byte, error) {
 	return json.Marshal(r)
 }
 
-func decodeCacheRecord(b []byte) (r cacheRecord, have *bitmap, err error) {
+// decodeCacheRecord reads a record. One without checksums, of an earlier release, is ErrCorrupt too: its file is looked
+// at as one without a record is.
+func decodeCacheRecord(b []byte) (r cacheRecord, have *bitmap, sums []uint32, err error) {
 	if err = json.Unmarshal(b, &r); err != nil || r.V != recordVersion || r.Size < 0 || r.File == "" {
-		return cacheRecord{}, nil, corrupt("cache", b, err)
+		return cacheRecord{}, nil, nil, corrupt("cache", b, err)
 	}
 	if have, err = parseBitmap(blocksOf(r.Size), r.Have); err != nil {
-		return cacheRecord{}, nil, err
+		return cacheRecord{}, nil, nil, err
 	}
-	return r, have, nil
+	if sums, err = parseSums(have, r.Sums); err != nil {
+		return cacheRecord{}, nil, nil, err
+	}
+	return r, have, sums, nil
 }
 
 func blocksOf(size int64) int64 { return size/blockSize + min(1, size%blockSize) }

@@ -126,7 +126,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 }
 
 func (ix *Index) open(ctx context.Context) (err error) {
-	if err := os.MkdirAll(ix.dir, 0o700); err != nil {
+	if err := Private(ix.dir); err != nil {
 		return err
 	}
 	warnNFS(ix.dir, ix.log)

@@ -53,6 +53,9 @@ func badgerDir(dir string) string { return filepath.Join(dir, "index") }
 // openDB opens the records. Badger's own figures are for databases of gigabytes (five memtables of 64 MB, a cache of
 // 256 MB, a value log mapped at 1 GB); ours holds megabytes beside the page cache that images need.
 func openDB(dir string, log logrus.FieldLogger) (*badger.DB, error) {
+	if err := Private(badgerDir(dir)); err != nil {
+		return nil, err
+	}
 	o := badger.DefaultOptions(badgerDir(dir)).
 		WithLogger(quietLogger{log}).
 		WithSyncWrites(true). // off by default: a power cut would lose commits, and a commit is what promises stand on

@@ -161,6 +161,9 @@ func (a *app) checkMount(ctx context.Context, dir string) error {
 	if err := sregfs.CheckMountPoint(ctx, dir, a.set.State); err != nil {
 		return err
 	}
+	if err := index.Private(a.set.State); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
 	if _, err := a.auth(); err != nil && !errors.Is(err, drive.ErrNoCredentials) {
 		return err
 	}

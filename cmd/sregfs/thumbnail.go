@@ -9,6 +9,7 @@ import (
 	_ "image/gif" // formats a thumbnail may have
 	_ "image/jpeg"
 	"image/png"
+	"io"
 	"os"
 )
 
@@ -26,12 +27,17 @@ func thumbnail() ([]byte, error) {
 	if path == "" {
 		return robot()
 	}
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, localFile(fmt.Errorf("SREGISTRY_THUMBNAIL: %w", err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxThumbnail+1))
 	if err != nil {
 		return nil, localFile(fmt.Errorf("SREGISTRY_THUMBNAIL: %w", err))
 	}
 	if len(data) > maxThumbnail {
-		return nil, fmt.Errorf("SREGISTRY_THUMBNAIL: %s has %d bytes, Drive takes %d", path, len(data), maxThumbnail)
+		return nil, fmt.Errorf("SREGISTRY_THUMBNAIL: %s has more than the %d bytes Drive takes", path, maxThumbnail)
 	}
 	conf, _, err := image.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
