@@ -32,14 +32,15 @@ var controls = map[string]control{
 	"push":      {run: (*FS).runPush},
 }
 
-// controlDir is .sregfs itself. It is not listed at the top.
+// controlDir is .sregfs itself. It is not listed at the top, and it is the owner's alone: what it shows, others who are
+// let in to read images need not know.
 type controlDir struct{ common }
 
 var _ = map[controlDir]struct{}{} // comparable
 
 // Attr is that of a directory nobody writes.
 func (n controlDir) Attr(_ context.Context, a *fuse.Attr) error {
-	n.fs.fill(a, inodeOf(kindControl), os.ModeDir|0o555, n.fs.since)
+	n.fs.fill(a, inodeOf(kindControl), os.ModeDir|0o500, n.fs.since)
 	a.Valid = 0
 	return nil
 }
@@ -52,6 +53,9 @@ func (n controlDir) dirs() map[string]fusefs.Node {
 // Lookup finds a control file or directory.
 func (n controlDir) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
 	resp.EntryValid = 0
+	if !n.fs.owns(&req.Header) {
+		return nil, n.fs.reply("look up "+controlName+"/"+req.Name, os.ErrPermission)
+	}
 	if _, ok := controls[req.Name]; ok {
 		return controlNode{n.common, req.Name}, nil
 	}
@@ -84,9 +88,9 @@ var _ fusefs.NodeOpener = controlNode{}
 
 // Attr has no size: the content is made at open, and read to its end.
 func (n controlNode) Attr(_ context.Context, a *fuse.Attr) error {
-	mode := os.FileMode(0o444)
+	mode := os.FileMode(0o400)
 	if controls[n.name].run != nil {
-		mode = 0o644
+		mode = 0o600
 	}
 	n.fs.fill(a, inodeOf(kindControl, n.name), mode, n.fs.since)
 	a.Valid = 0
@@ -105,13 +109,13 @@ func (n controlNode) Setattr(_ context.Context, req *fuse.SetattrRequest, _ *fus
 func (n controlNode) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.OpenResponse) (fusefs.Handle, error) {
 	resp.Flags |= fuse.OpenDirectIO
 	what := "open " + controlName + "/" + n.name
+	if !n.fs.owns(&req.Header) {
+		return nil, n.fs.reply(what, os.ErrPermission)
+	}
 	c := controls[n.name]
 	if !req.Flags.IsReadOnly() {
 		if c.run == nil {
 			return nil, n.fs.reply(what, refuse(syscall.EPERM, "this file only shows something"))
-		}
-		if !n.fs.owns(&req.Header) {
-			return nil, n.fs.reply(what, os.ErrPermission)
 		}
 		return newCommandHandle(n.fs, n.name), nil
 	}

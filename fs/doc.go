@@ -37,7 +37,8 @@
 //   - rm of a tag's file removes the newest version; the one before it is then the newest.
 //   - Hard links, symbolic links and special files are refused; modes, owners and times are accepted and not kept.
 //   - Locks are the kernel's own, among the processes of one machine.
-//   - Without allow_other only the user who mounted can look; with it others can read, and only the owner and root change.
+//   - Without allow_other only the user who mounted can look; with it others can read images, and only the owner and root
+//     change anything or see .sregfs.
 //
 // # Promises after a crash
 //

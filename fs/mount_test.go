@@ -154,10 +154,20 @@ func TestOtherUsers(t *testing.T) {
 		for _, command := range []string{
 			"cp /etc/hostname c/y:1.sif", "cp /etc/hostname c/x:1.sif", "rm -f c/x:1.sif", "mv c/x:1.sif c/y:1.sif", "mkdir d", "touch c/n",
 			"setfattr -n user.sregfs.share -v bob@uni.edu c/x:1.sif", "sh -c 'echo bob@uni.edu c/x:1 > .sregfs/share'",
+			"setfattr -n user.sregfs.unshare -v bob@uni.edu c/x:1.sif", "setfattr -n user.sregfs.label.a -v b c/x:1.sif", "setfattr -x user.sregfs.label.a c/x:1.sif",
+			"setfattr -n user.sregfs.pin -v 1 c/x:1.sif", "setfattr -n user.sregfs.refresh -v 1 c/x:1.sif", "setfattr -n user.sregfs.share -v bob@uni.edu c",
+			"getfattr -n user.sregfs.shared c/x:1.sif", "ls .sregfs", "cat .sregfs/status", "cat .sregfs/transfers", "cat .sregfs/images", "cat .sregfs/metrics",
+			"cat .sregfs/share", "ls .sregfs/id", "ls .sregfs/meta", "ls .sregfs/drafts", "truncate -s 0 c/x:1.sif", "rmdir c/x:1", "ln c/x:1.sif c/y:1.sif",
+			"dd if=/dev/null of=c/x:1.sif conv=notrunc oflag=append",
 		} {
 			out := m.Fail(nobody + command)
 			require.True(t, strings.Contains(out, "Permission denied") || strings.Contains(out, "Operation not permitted"), "%s: %s", command, out)
 		}
 		require.Equal(t, 1, images(srv.User("")))
+		require.Contains(t, m.Sh(nobody+"getfattr -d c/x:1.sif"), "user.sregfs.uri", "what the image says of itself")
+		// What the kernel knows from the owner's looking does not help the others.
+		m.Sh("cat .sregfs/status .sregfs/images; getfattr -n user.sregfs.shared c/x:1.sif")
+		require.Contains(t, m.Fail(nobody+"cat .sregfs/status"), "Permission denied")
+		require.Contains(t, m.Fail(nobody+"sh -c 'cat <&5' 5< /dev/null; "+nobody+"cat .sregfs/images"), "Permission denied")
 	})
 }

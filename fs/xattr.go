@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,6 +44,8 @@ func (n imageNode) Getxattr(ctx context.Context, req *fuse.GetxattrRequest, resp
 		}
 	} else if x := imageXattrs[name]; x.get == nil {
 		return fuse.ErrNoXattr
+	} else if x.asks && !n.fs.owns(&req.Header) {
+		err = os.ErrPermission // who else may see an image is no business of others
 	} else if err == nil {
 		if value, err = x.get(n.fs, ctx, img); err == nil && value == "" {
 			return fuse.ErrNoXattr

@@ -31,7 +31,7 @@ func TestStateIsClosedToOthers(t *testing.T) {
 	require.NoError(t, ix.Prefetch(t.Context(), img))
 	d, err := ix.CreateDraft(index.Place{Name: "notes.txt"})
 	require.NoError(t, err)
-	_, err = d.WriteAt([]byte("secret"), 0)
+	_, err = d.WriteAt(t.Context(), []byte("secret"), 0)
 	require.NoError(t, err)
 	files := 0
 	for _, top := range []string{dir, cache} {

@@ -123,15 +123,24 @@ func localFile(err error) error {
 // sentence says err in one line, with what to do next. Only missing
 // credentials take two, as in the registry tool.
 func sentence(err error) string {
+	if coded, ok := errors.AsType[*codedError](err); ok {
+		return coded.text // it is one already
+	}
+	if errors.Is(err, drive.ErrNoCredentials) && !errors.As(err, new(localError)) {
+		return "You must export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS to use Google Drive client\n" +
+			"https://singularityhub.github.io/sregistry-cli/client-google-drive"
+	}
+	return printable(reason(err))
+}
+
+// reason is sentence, as it stands.
+func reason(err error) string {
 	var path *os.PathError
 	switch {
 	case errors.As(err, new(localError)) && errors.As(err, &path) && errors.Is(err, iofs.ErrNotExist):
 		return path.Path + " does not exist"
 	case errors.As(err, new(localError)):
 		return err.Error()
-	case errors.Is(err, drive.ErrNoCredentials):
-		return "You must export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS to use Google Drive client\n" +
-			"https://singularityhub.github.io/sregistry-cli/client-google-drive"
 	case errors.Is(err, drive.ErrCredentials):
 		return err.Error() + "; download the OAuth client file again, or point SREGISTRY_GOOGLE_DRIVE_CREDENTIALS at another"
 	case errors.Is(err, context.Canceled):

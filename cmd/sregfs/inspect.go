@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -88,15 +87,12 @@ requests.`,
 				if !a.set.JSON && !a.set.Quiet {
 					fmt.Fprintf(a.out, "%s\n%s\n", displayURI(img), a.where(reg, img))
 				}
-				enc := json.NewEncoder(a.out)
-				enc.SetIndent("", "    ")
-				enc.SetEscapeHTML(false)
-				return enc.Encode(inspection{
+				return a.printJSON(inspection{
 					Client: "google-drive", Collection: img.Collection, CollectionID: 1,
 					CreatedAt: img.Created.UTC().Format(time.RFC3339), ID: img.File, Image: img.Ref.Image, Meta: meta,
 					Metrics: metrics{ID: img.File, Name: img.Name, Properties: img.Properties},
 					Name:    img.Name, Tag: img.Tag, URI: img.String(), URL: drive.ContentURL(a.set.URL, img.File), Version: img.Version,
-				})
+				}, "    ")
 			})
 		},
 	}

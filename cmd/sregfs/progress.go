@@ -34,6 +34,7 @@ func newBars(a *app) *bars {
 
 // show reports done of total bytes of what name says is being done.
 func (b *bars) show(name string, done, total int64) {
+	name = printable(name)
 	switch {
 	case b.silent:
 	case !b.terminal:

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // Drive's checksum, not a secret
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -49,10 +49,10 @@ The bytes are checked against Drive's digest before the file gets its name.`,
 					}
 				}
 				if a.set.JSON {
-					return json.NewEncoder(a.out).Encode(struct {
+					return a.printJSON(struct {
 						Path  string      `json:"path"`
 						Image index.Image `json:"image"`
-					}{target, img})
+					}{target, img}, "")
 				}
 				word := "new"
 				if had {
@@ -73,29 +73,22 @@ The bytes are checked against Drive's digest before the file gets its name.`,
 	return c
 }
 
-// say prints what people like to see and scripts do not.
-func (a *app) say(format string, args ...any) {
-	if !a.set.Quiet && !a.set.JSON {
-		fmt.Fprintf(a.out, format+"\n", args...)
-	}
-}
-
 // haveAlready says whether target holds the image's bytes. Another file there
 // is an error unless it may be replaced.
 func (a *app) haveAlready(target string, img index.Image, replace bool) (bool, error) {
-	f, err := os.Open(target)
+	fi, err := os.Lstat(target)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, localFile(err)
 	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return false, localFile(err)
-	}
 	if fi.Mode().IsRegular() && fi.Size() == img.Size {
+		f, err := os.Open(target)
+		if err != nil {
+			return false, localFile(err)
+		}
+		defer f.Close()
 		sum := newDigest(img)
 		if _, err := io.Copy(sum, f); err != nil {
 			return false, localFile(err)
@@ -121,7 +114,8 @@ func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target s
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return localFile(err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".part-*")
+	// Made new, so that nobody's link is followed, and with what the umask leaves.
+	tmp, err := os.OpenFile(filepath.Join(filepath.Dir(target), "."+rand.Text()+".part"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
 		return localFile(err)
 	}
@@ -148,7 +142,7 @@ func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target s
 	if err := sum.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(tmp.Chmod(0o755), tmp.Sync()); err != nil {
+	if err := tmp.Sync(); err != nil {
 		return localFile(err)
 	}
 	if err := tmp.Close(); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,9 +46,9 @@ func (a *app) pushCommand() *cobra.Command {
 				return err
 			}
 			if a.set.JSON {
-				return json.NewEncoder(a.out).Encode(img)
+				return a.printJSON(img, "")
 			}
-			fmt.Fprintln(a.out, img.Name)
+			fmt.Fprintln(a.out, printable(img.Name))
 			return nil
 		},
 	}

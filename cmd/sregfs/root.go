@@ -20,6 +20,7 @@ type app struct {
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	a := &app{out: out, err: errOut, log: logrus.New()}
 	a.log.SetOutput(errOut)
+	a.log.SetFormatter(&plainLog{})
 	a.log.SetLevel(logrus.WarnLevel)
 	root := a.command() //nolint:contextcheck // the verbs get ctx by ExecuteContextC
 	root.SetArgs(args)

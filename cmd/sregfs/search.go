@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -51,7 +50,7 @@ func (a *app) searchJSON(all []index.Image, queries []string) error {
 	if hits == nil {
 		hits = []index.Image{}
 	}
-	return json.NewEncoder(a.out).Encode(hits)
+	return a.printJSON(hits, "")
 }
 
 // listImages prints the registry as the tool's own page shows it.
@@ -63,7 +62,7 @@ func (a *app) listImages(all []index.Image) {
 	fmt.Fprintf(a.out, "[drive://%s] Containers\n", a.set.folder())
 	fmt.Fprintf(a.out, "   [drive://%s] \t\t[id]\t[uri]\n", a.set.folder())
 	for i, img := range all {
-		fmt.Fprintf(a.out, "%-2d %s\t%s\n", i+1, img.File, displayURI(img))
+		fmt.Fprintf(a.out, "%-2d %s\t%s\n", i+1, printable(img.File), displayURI(img))
 	}
 }
 
@@ -80,7 +79,7 @@ func (a *app) showHits(hits []index.Image) {
 		slices.Sort(keys)
 		slices.SortStableFunc(keys, func(x, y string) int { return len(x) - len(y) })
 		for _, k := range keys {
-			fmt.Fprintf(a.out, "%-10s %s\n", k, printable(fields[k]))
+			fmt.Fprintf(a.out, "%-10s %s\n", printable(k), printable(fields[k]))
 		}
 		fmt.Fprintln(a.out)
 	}

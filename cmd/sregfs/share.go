@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -29,7 +28,7 @@ func (a *app) shareCommand() *cobra.Command {
 					return err
 				}
 				a.say("%s", img.Short())
-				fmt.Fprintln(a.out, answer)
+				fmt.Fprintln(a.out, printable(answer))
 				return nil
 			})
 		},
@@ -48,10 +47,10 @@ func (a *app) shareCommand() *cobra.Command {
 					return err
 				}
 				if a.set.JSON {
-					return json.NewEncoder(a.out).Encode(lines)
+					return a.printJSON(lines, "")
 				}
 				for _, line := range lines {
-					fmt.Fprintln(a.out, line)
+					fmt.Fprintln(a.out, printable(line))
 				}
 				return nil
 			})

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
+	"unicode/utf16"
+
+	"github.com/sirupsen/logrus"
 
 	"sregfs/drive"
 	"sregfs/index"
@@ -30,14 +36,56 @@ func imageFields(img index.Image) map[string]string {
 	return fields
 }
 
-// printable keeps text that strangers wrote from steering the terminal.
+// printable keeps text that strangers wrote from steering the terminal, or from
+// looking like other text: control characters, marks that turn the direction
+// of writing, blanks that do not show.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// printJSON prints v as one line, or indented. What printable would replace is
+// escaped: it says the same to programs and nothing to a terminal.
+func (a *app) printJSON(v any, indent string) error {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetIndent("", indent)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	for _, r := range text.String() { // outside of strings, which hold no newline, it is plain
+		if unicode.IsPrint(r) || r == '\n' {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&out, "\\u%04x", unit)
+		}
+	}
+	_, err := a.out.Write(out.Bytes())
+	return err
+}
+
+// say prints what people like to see and scripts do not.
+func (a *app) say(format string, args ...any) {
+	if !a.set.Quiet && !a.set.JSON {
+		fmt.Fprintln(a.out, printable(fmt.Sprintf(format, args...)))
+	}
+}
+
+// plainLog is the log for people: what it quotes cannot steer their terminal.
+type plainLog struct{ logrus.TextFormatter }
+
+// Format implements logrus.Formatter.
+func (f *plainLog) Format(e *logrus.Entry) ([]byte, error) {
+	e.Message = printable(e.Message)
+	return f.TextFormatter.Format(e)
 }
 
 // stored is where pull puts the image: STORAGE/collection/image/tag@version.sif.

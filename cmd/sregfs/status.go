@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -48,7 +47,7 @@ func (a *app) statusCommand() *cobra.Command {
 					continue
 				}
 				if a.set.JSON {
-					if err := json.NewEncoder(a.out).Encode(s); err != nil {
+					if err := a.printJSON(s, ""); err != nil {
 						return err
 					}
 					continue
@@ -72,7 +71,7 @@ func mountPoints() ([]string, error) {
 
 func printStatus(w io.Writer, dir string, s index.Status) {
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %-9s "+format+"\n", append([]any{name}, args...)...)
+		fmt.Fprintf(w, "  %-9s %s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
 	fmt.Fprintln(w, dir)
 	row("account", "%s", cmp.Or(s.Account, "-"))
