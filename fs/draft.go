@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"bazil.org/fuse"
@@ -96,6 +99,7 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	if err := may(d, processOf(req.Pid)); err != nil {
 		return n.fs.reply(what, err)
 	}
+	copied := n.fs.drafts.untouched(d)
 	if err := d.Truncate(ctx, int64(req.Size)); err != nil {
 		return n.fs.reply(what, err)
 	}
@@ -107,7 +111,11 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	if _, gone := n.fs.drafts.find(n.id); gone || n.fs.drafts.opens(d) {
 		return nil // a descriptor will be closed, and then it is pushed
 	}
-	return n.fs.reply(what, n.fs.push(ctx, d, false))
+	err := n.fs.push(ctx, d, false)
+	if copied && errors.Is(err, index.ErrPartial) {
+		n.fs.discard(d) // truncate(2) is refused, the image stands, and there is nothing of anybody's own in its half
+	}
+	return n.fs.reply(what, err)
 }
 
 // Fsync makes the draft durable on this machine, and waits for Drive if it is on its way there already. A push that failed
@@ -136,7 +144,13 @@ type draftHandle struct {
 	draft  *index.Draft
 	write  bool
 	opener process // who opened it, 0 if not known
+
+	mu      sync.Mutex
+	threads map[uint32]struct{} // guarded by mu: those that wrote through this descriptor, of whatever process
 }
+
+// manyThreads bounds what a handle remembers of its writers.
+const manyThreads = 1000
 
 var (
 	_ fusefs.HandleReader   = (*draftHandle)(nil)
@@ -166,6 +180,7 @@ func (h *draftHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 	if err := h.fs.drafts.admits(h.draft, h.opener); err != nil {
 		return h.fs.reply("write "+h.name(), err)
 	}
+	h.written(req.Pid)
 	n, err := h.draft.WriteAt(ctx, req.Data, req.Offset)
 	resp.Size = n
 	return h.fs.reply("write "+h.name(), err)
@@ -180,20 +195,37 @@ func (h *draftHandle) Flush(ctx context.Context, req *fuse.FlushRequest) error {
 	if _, gone := h.fs.drafts.find(h.draft.ID()); gone {
 		return nil
 	}
+	closer := processOf(req.Pid)
+	inherited := h.opener != 0 && closer != 0 && closer != h.opener
+	if inherited && !h.wrote(closer) {
+		return nil
+	}
 	ctx, done := h.fs.steadfast(ctx, req.Pid)
 	defer done()
-	inherited := h.inherited(req.Pid)
 	if !inherited && h.draft.Dirty() { // else nothing is written yet: dd and the shell close a copy of the descriptor first
 		defer h.fs.drafts.yield(h.draft, h.opener)
 	}
 	return h.fs.reply("close "+h.name(), h.fs.push(ctx, h.draft, inherited))
 }
 
-// inherited says that the process that closes got the descriptor from another, so that more may yet be written: in
-// ( head -c N a; tail … ) > x each program closes what the shell opened.
-func (h *draftHandle) inherited(pid uint32) bool {
-	closer := processOf(pid)
-	return h.opener != 0 && closer != 0 && closer != h.opener
+// written notes who writes.
+func (h *draftHandle) written(thread uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.threads == nil || len(h.threads) >= manyThreads {
+		h.threads = make(map[uint32]struct{})
+	}
+	h.threads[thread] = struct{}{}
+}
+
+// wrote says whether a process that closes, and got the descriptor from another, has written through it: in
+// ( head -c N a; tail … ) > x each program closes what the shell opened, and more may yet come. One that has not was
+// forked by a program in the middle of its work, and its close means nothing.
+func (h *draftHandle) wrote(closer process) bool {
+	h.mu.Lock()
+	threads := slices.Collect(maps.Keys(h.threads))
+	h.mu.Unlock()
+	return slices.ContainsFunc(threads, func(thread uint32) bool { return processOf(thread) == closer })
 }
 
 // push publishes d if it is a changed, whole image. unfinished says that half an image may still become whole; else it

@@ -192,6 +192,29 @@ func TestHalfAnImage(t *testing.T) {
 	require.Equal(t, sha(third[:1<<20]), strings.Fields(m.Sh("sha256sum c/x:1.sif.kept-*"))[0])
 }
 
+// TestForkWhileWriting: a program that starts another one in the middle of its writing has its descriptor closed there. What
+// it has written so far is not an image yet.
+func TestForkWhileWriting(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	m := fstest.Mount(t, srv, fstest.Options{})
+	content := imagetest.Bytes(1, 3<<20) // any bytes are an image, and so is any part of them
+	m.Sh(`mkdir c; python3 -c '
+import os, subprocess, sys
+src = open(sys.argv[1], "rb").read()
+with open("c/x:1.img", "wb") as f:
+    for off in range(0, len(src), 1 << 20):
+        f.write(src[off:off+(1<<20)])
+        f.flush()
+        subprocess.run(["true"], check=True)
+        subprocess.run(["true"], check=True, close_fds=False)
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+' "$SRC"`, "SRC="+local(t, "src", content))
+	requireOnDrive(t, srv.User(""), "c/x:1", content)
+	require.Equal(t, 1, uploads(srv))
+}
+
 // TestEmptyFile: a file nobody wrote to is neither an error nor an image.
 func TestEmptyFile(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
