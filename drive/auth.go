@@ -74,7 +74,7 @@ func OpenAuth(o AuthOptions) (*Auth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCredentials, err)
 	}
-	transport := newTransport(0)
+	transport := newTransport(0, 0)
 	transport.DisableKeepAlives = true // a request an hour
 	a := &Auth{opts: o, turn: make(chan struct{}, 1), http: &http.Client{
 		Transport: transport, Timeout: 30 * time.Second,
@@ -261,8 +261,11 @@ func (a *Auth) fetch(ctx context.Context) (*oauth2.Token, error) {
 	token, err := a.conf.TokenSource(ctx, &oauth2.Token{RefreshToken: old.RefreshToken}).Token()
 	if err = tokenError(ctx, err); errors.Is(err, ErrSignIn) {
 		a.mu.Lock()
+		defer a.mu.Unlock()
 		a.dead = old.RefreshToken
-		a.mu.Unlock()
+		if a.reload(); a.token.Valid() { // somebody signed in meanwhile
+			return a.token, nil
+		}
 	}
 	return token, err
 }
@@ -311,8 +314,16 @@ func tokenError(ctx context.Context, err error) error {
 		e.Kind = ErrCredentials
 	case "invalid_grant", "access_denied", "invalid_rapt":
 		e.Kind = ErrSignIn
+	case "temporarily_unavailable", "server_error", "internal_failure":
+		e.Kind = ErrTimeout
 	default:
-		e.Kind = kindOf(e.Status, e.Reason)
+		switch e.Kind = kindOf(e.Status, e.Reason); {
+		case Retryable(e):
+		case e.Reason == "": // not a word of what a token endpoint says
+			e.Kind = ErrProtocol
+		default:
+			e.Kind = ErrCredentials
+		}
 	}
 	return e
 }

@@ -56,27 +56,31 @@ type retrier struct {
 	since     time.Time // start of the first attempt that brought nothing, zero while all is well
 	fails     int       // attempts since then
 	refreshed bool      // a 401 has cost one attempt already
+	sends     bool      // the next attempt sends content, and has all the time it needs as long as bytes move
 }
 
 func (c *Client) retrier(o op) *retrier { return &retrier{c: c, op: o} }
 
 // attempt is one try, within the quota and a slot. Its errors are *Error, or ctx's.
 func (r *retrier) attempt(ctx context.Context, do func(ctx context.Context) error) error {
-	if err := r.c.pace.wait(ctx, r.op.units); err != nil {
+	began := time.Now()
+	if err := r.c.pace.wait(ctx, r.op.units, max(r.left(), r.c.times.least)); err != nil {
 		return r.explain(ctx, err)
 	}
 	if r.op.slots != nil {
-		select {
-		case r.op.slots <- struct{}{}:
-			defer func() { <-r.op.slots }()
-		case <-ctx.Done():
-			return r.explain(ctx, ctx.Err())
+		if err := r.c.slot(ctx, r.op.slots); err != nil {
+			return r.explain(ctx, err)
 		}
+		defer func() { <-r.op.slots }()
 	}
-	if r.since.IsZero() {
-		r.since = time.Now()
+	if r.since.IsZero() { // a queue that moves is no fault, one that does not is
+		r.since = later(began, time.Unix(0, r.c.count.moved.Load()))
 	}
-	err := do(ctx)
+	within := ctx
+	if !r.sends {
+		within = withDeadline(ctx, r.since.Add(r.c.timeout))
+	}
+	err := do(within)
 	if err == nil {
 		r.c.pace.well()
 		return nil
@@ -84,11 +88,41 @@ func (r *retrier) attempt(ctx context.Context, do func(ctx context.Context) erro
 	return r.explain(ctx, err)
 }
 
+// left is what remains of the time allowed.
+func (r *retrier) left() time.Duration {
+	if r.since.IsZero() {
+		return r.c.timeout
+	}
+	return r.c.timeout - time.Since(r.since)
+}
+
+// slot waits for a free slot, for as long as those who hold them all get bytes now and then.
+func (c *Client) slot(ctx context.Context, slots chan struct{}) error {
+	began := time.Now()
+	t := time.NewTimer(c.timeout)
+	defer t.Stop()
+	for {
+		select {
+		case slots <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		quiet := time.Since(later(began, time.Unix(0, c.count.moved.Load())))
+		if quiet >= c.timeout {
+			return &Error{Kind: ErrTimeout, Err: fmt.Errorf("all connections wait: %w", stalled(quiet))}
+		}
+		t.Reset(c.timeout - quiet)
+	}
+}
+
 // excuse takes the d of an attempt off the time counted against the call, as it went into moving bytes; but
 // not the silence at its end, if that is what err is.
 func (r *retrier) excuse(d time.Duration, err error) {
-	if errors.Is(err, ErrTimeout) {
-		d -= r.c.times.idle
+	var silence stalled
+	if errors.As(err, &silence) {
+		d -= time.Duration(silence)
 	}
 	if !r.since.IsZero() {
 		r.since = r.since.Add(max(d, 0))
@@ -126,7 +160,7 @@ func (r *retrier) again(ctx context.Context, err error) error {
 	if r.since.IsZero() {
 		r.since = time.Now()
 	}
-	left := r.c.timeout - time.Since(r.since)
+	left := r.left()
 	if left <= 0 || e.RetryAfter > left {
 		return fmt.Errorf("%w (gave up after %d attempts in %s)", err, r.fails, time.Since(r.since).Round(time.Millisecond))
 	}

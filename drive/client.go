@@ -40,7 +40,9 @@ type Options struct {
 type Client struct {
 	root    string // URL without a slash at its end
 	svc     *gdrive.Service
-	content *http.Client // for bytes of images; JSON calls have their own connections, so that neither waits for the other
+	calls   *http.Client // for metadata
+	down    *http.Client // for bytes of images; each way has its own connections, so that none waits for the other
+	up      *http.Client
 	reads   chan struct{}
 	writes  chan struct{}
 	sharing chan struct{} // held while a permission is changed: of concurrent changes Drive keeps one
@@ -51,11 +53,15 @@ type Client struct {
 	log     logrus.FieldLogger
 	count   counters
 	hashes  hashes
+	parked  parks
 	begun   sessions
 }
 
 // counters of a Client; what its fields mean is said at Stats.
-type counters struct{ requests, retries, in, out atomic.Int64 }
+type counters struct {
+	requests, retries, in, out atomic.Int64
+	moved                      atomic.Int64 // when the last byte of a body moved, Unix nanoseconds
+}
 
 // New makes a Client; nothing is sent yet.
 func New(o Options) (*Client, error) {
@@ -74,21 +80,24 @@ func New(o Options) (*Client, error) {
 		root: o.URL, timeout: o.Timeout, log: o.Log, pace: newPace(),
 		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1),
 		times: times{
-			reply: max(o.Timeout/2, time.Millisecond), idle: min(30*time.Second, o.Timeout),
+			reply: o.Timeout, lost: max(o.Timeout/2, time.Millisecond), least: o.Timeout / 8, idle: min(30*time.Second, o.Timeout),
 			answered: time.Second, cut: 100 * time.Millisecond, longest: 32 * time.Second, away: 3 * time.Second,
 		},
 	}
-	connect := func(idle int) *http.Client {
-		base := newTransport(idle)
+	spare := newTransport(0, 0)
+	spare.DisableKeepAlives = true
+	connect := func(idle, most int) *http.Client {
+		base := newTransport(idle, most)
 		c.bases = append(c.bases, base)
 		return &http.Client{
-			Transport:     &wire{base: base, auth: o.Auth, home: root, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count},
+			Transport:     &wire{base: base, spare: spare, auth: o.Auth, home: root, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count},
 			CheckRedirect: redirect,
 		}
 	}
-	c.content = connect(2 * o.Connections)
+	// A slot is free a moment before its connection is: the transport must not make another one meanwhile.
+	c.calls, c.down, c.up = connect(4, 0), connect(o.Connections, o.Connections), connect(o.Connections, o.Connections)
 	// The context is of no use to NewService when it is given its http.Client.
-	c.svc, err = gdrive.NewService(context.Background(), option.WithHTTPClient(connect(4)), option.WithEndpoint(c.root+"/drive/v3/")) //nolint:forbidigo // see above
+	c.svc, err = gdrive.NewService(context.Background(), option.WithHTTPClient(c.calls), option.WithEndpoint(c.root+"/drive/v3/")) //nolint:forbidigo // see above
 	if err != nil {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
@@ -129,13 +138,14 @@ type Stats struct {
 	BytesIn   int64     `json:"bytesIn"`            // of response bodies
 	BytesOut  int64     `json:"bytesOut"`           // of request bodies
 	Throttled time.Time `json:"throttled,omitzero"` // requests are held back at least until then; zero if they are not
+	Parked    []Parked  `json:"parked,omitempty"`   // files whose download quota is used up
 }
 
 // Stats reads the counters.
 func (c *Client) Stats() Stats {
 	return Stats{
 		Requests: c.count.requests.Load(), Retries: c.count.retries.Load(),
-		BytesIn: c.count.in.Load(), BytesOut: c.count.out.Load(), Throttled: c.pace.throttled(),
+		BytesIn: c.count.in.Load(), BytesOut: c.count.out.Load(), Throttled: c.pace.throttled(), Parked: c.parked.list(),
 	}
 }
 

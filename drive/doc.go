@@ -25,7 +25,7 @@
 //   - Its errors match exactly one of [Errors] by errors.Is, and [Sentence] says them to a person. Neither
 //     they nor the log hold a secret: tokens, codes, the addresses of upload sessions.
 //   - An answer is checked, not trusted: a range must be the one asked for, of the same size and hash as
-//     before; a page token may be refused; an uploaded file must have the size that was sent, and a checksum,
+//     before; a page token may be refused; an uploaded file must have a checksum,
 //     which the caller compares.
 //
 // # Connections

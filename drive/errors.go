@@ -89,7 +89,7 @@ var reasons = map[string]error{
 	"userRateLimitExceeded": ErrRateLimit,
 
 	"dailyLimitExceeded":                 ErrQuota,
-	"downloadQuotaExceeded":              ErrQuota,
+	downloadQuota:                        ErrQuota,
 	"sharingRateLimitExceeded":           ErrQuota,
 	"uploadQuotaExceeded":                ErrQuota,
 	"storageQuotaExceeded":               ErrFull,

@@ -25,14 +25,12 @@ func ContentURL(root, id string) string {
 // ContentURL is the address of the content of file id. Who follows it needs a token.
 func (c *Client) ContentURL(id string) string { return ContentURL(c.root, id) }
 
-// progressLeast is how many bytes of a cut answer count as progress, which starts the time for retries over.
-const progressLeast = 64 << 10
-
 // ReadRange fills p with the bytes of f from off on. It returns nil when all of p is filled, and an error
 // otherwise; p may be written to even then. After a cut only what is missing is asked for again. An answer
 // that is not 206 with our range is ErrProtocol; one for a file of another size, or of another hash than
 // this Client saw before for f, is ErrChanged. One request of Drive's download quota, which counts what
-// was asked for, not what came. Safe for concurrent use.
+// was asked for, not what came; when that is used up, the file is parked, and Drive not asked for it until
+// Stats.Parked says: ErrQuota at once. Safe for concurrent use.
 func (c *Client) ReadRange(ctx context.Context, f Content, p []byte, off int64) error {
 	if off < 0 || off > f.Size || int64(len(p)) > f.Size-off {
 		return fmt.Errorf("read %d bytes at %d of %s, which has %d: %w", len(p), off, f.ID, f.Size, ErrInvalid)
@@ -40,6 +38,15 @@ func (c *Client) ReadRange(ctx context.Context, f Content, p []byte, off int64) 
 	if len(p) == 0 {
 		return nil // Drive refuses any range of an empty file
 	}
+	if err := c.parked.check(f.ID); err != nil {
+		return err
+	}
+	err := c.readRange(ctx, f, p, off)
+	c.parked.note(ctx, f.ID, err)
+	return err
+}
+
+func (c *Client) readRange(ctx context.Context, f Content, p []byte, off int64) error {
 	r := c.retrier(op{name: "files.get alt=media", file: f.ID, units: unitsDownload, slots: c.reads})
 	for got := 0; ; {
 		n := 0
@@ -68,7 +75,7 @@ func (c *Client) readOnce(ctx context.Context, f Content, p []byte, off int64) (
 	}
 	last := off + int64(len(p)) - 1
 	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", off, last))
-	resp, err := c.content.Do(req)
+	resp, err := c.down.Do(req)
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) && e.Status == http.StatusRequestedRangeNotSatisfiable {

@@ -2,6 +2,8 @@ package drive
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -33,17 +35,25 @@ func newPace() *pace {
 	return &pace{limit: rate.NewLimiter(rate.Inf, burst), turn: make(chan struct{}, 1)}
 }
 
-// wait takes units out of the quota, waiting until there are as many.
-func (p *pace) wait(ctx context.Context, units int) error {
-	if err := pause(ctx, time.Until(p.silence())); err != nil {
+// wait takes units out of the quota, waiting until there are as many. Where that takes longer than most it does not
+// wait, or no longer: ErrRateLimit.
+func (p *pace) wait(ctx context.Context, units int, most time.Duration) error {
+	until := p.silence()
+	if d := time.Until(until); d > most {
+		return &Error{Kind: ErrRateLimit, RetryAfter: d, Err: fmt.Errorf("Drive asked for silence until %s", until.Format(time.TimeOnly))} //nolint:staticcheck // Drive is a name
+	} else if err := pause(ctx, d); err != nil {
 		return err
 	}
 	if p.limit.Limit() == rate.Inf {
 		return nil
 	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
+	case <-timer.C:
+		return &Error{Kind: ErrRateLimit, Err: errQueue}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -54,6 +64,9 @@ func (p *pace) wait(ctx context.Context, units int) error {
 	}
 	return err
 }
+
+// errQueue is what keeps a call from being made while the client goes slowly.
+var errQueue = errors.New("too many calls wait for their turn")
 
 // pause waits for d, or for the end of ctx, whose error it returns then.
 func pause(ctx context.Context, d time.Duration) error {

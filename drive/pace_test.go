@@ -22,7 +22,7 @@ func reading(t *testing.T, p *pace, n int) time.Duration {
 	t.Helper()
 	return took(t, func() {
 		for range n {
-			require.NoError(t, p.wait(t.Context(), unitsDownload))
+			require.NoError(t, p.wait(t.Context(), unitsDownload, time.Hour))
 		}
 	})
 }
@@ -56,11 +56,12 @@ func TestPaceHonoursRetryAfterAndContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace()
 		p.slow(7 * time.Second)
-		require.Equal(t, 7*time.Second, took(t, func() { require.NoError(t, p.wait(t.Context(), unitsRead)) }))
+		require.Equal(t, 7*time.Second, took(t, func() { require.NoError(t, p.wait(t.Context(), unitsRead, time.Minute)) }))
 		p.slow(time.Hour)
+		require.Zero(t, took(t, func() { require.ErrorIs(t, p.wait(t.Context(), unitsRead, time.Minute), ErrRateLimit) }), "longer than we have")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.Equal(t, time.Second, took(t, func() { require.ErrorIs(t, p.wait(ctx, unitsRead), context.DeadlineExceeded) }))
+		require.Equal(t, time.Second, took(t, func() { require.ErrorIs(t, p.wait(ctx, unitsRead, 2*time.Hour), context.DeadlineExceeded) }))
 	})
 }
 
@@ -72,7 +73,7 @@ func TestPaceOfThoseWhoLeave(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var g sync.WaitGroup
 		for range 1000 {
-			g.Go(func() { _ = p.wait(ctx, unitsDownload) })
+			g.Go(func() { _ = p.wait(ctx, unitsDownload, time.Hour) })
 		}
 		synctest.Wait()
 		cancel()

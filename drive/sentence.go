@@ -32,7 +32,7 @@ var advice = []struct {
 
 // reasonAdvice is more to the point where Drive's reason allows it.
 var reasonAdvice = map[string]string{
-	"downloadQuotaExceeded":       "This file was downloaded too often: Google Drive gives it out again within 24 hours. Other files are not affected.",
+	downloadQuota:                 "This file was downloaded too often: Google Drive gives it out again within 24 hours. Other files are not affected.",
 	"sharingRateLimitExceeded":    "Too many invitations were sent today: Google Drive allows more tomorrow.",
 	"dailyLimitExceeded":          "The day's requests of this OAuth client are used up: its owner can raise the limit in the Google Cloud console.",
 	"userRateLimitExceeded":       "The day's uploads are used up (750 GB for each account): Google Drive takes more tomorrow.",

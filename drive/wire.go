@@ -4,23 +4,20 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/url"
-	"sync/atomic"
 	"time"
 )
 
-// errStalled is the cause of a request given up because nothing moved on its connection.
-var errStalled = errors.New("no byte moved for too long")
-
 // times are the clocks of one Client.
 type times struct {
-	reply    time.Duration // from the last byte sent to the first one received
-	idle     time.Duration // between two bytes of a body, either way
+	reply    time.Duration // from the last byte sent to the first one received; less when the call's time is nearly over
+	lost     time.Duration // after which a request without a reply is taken for lost, and sent again
+	least    time.Duration // what a request gets for its reply however late it is sent
+	idle     time.Duration // for each progressLeast bytes of a body, either way
 	answered time.Duration // first pause after an error Drive answered with; it doubles
 	cut      time.Duration // first pause after no answer
 	longest  time.Duration // pause after an answer
@@ -28,14 +25,18 @@ type times struct {
 }
 
 // newTransport is net/http's, without HTTP/2: there all requests share one TCP connection, and Drive's
-// gave bursts of stream errors (https://github.com/rclone/rclone/issues/3631).
-func newTransport(idle int) *http.Transport {
-	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 15 * time.Second}
+// gave bursts of stream errors (https://github.com/rclone/rclone/issues/3631). It keeps up to idle connections to a
+// host, and makes no more than most, 0 = as many as it takes. One whose other end is gone is found out in 30 s.
+func newTransport(idle, most int) *http.Transport {
+	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
+	}}
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         dialer.DialContext,
 		TLSHandshakeTimeout: 15 * time.Second,
 		MaxIdleConnsPerHost: idle,
+		MaxConnsPerHost:     most,
 		IdleConnTimeout:     90 * time.Second,
 		ReadBufferSize:      64 << 10,
 		WriteBufferSize:     64 << 10,
@@ -48,6 +49,7 @@ func newTransport(idle int) *http.Transport {
 // library would believe the code in the body; upload servers put another one there than in the status.)
 type wire struct {
 	base  http.RoundTripper
+	spare http.RoundTripper // makes a connection for each request
 	auth  *Auth
 	home  *url.URL // the API root: only its host gets to see our token
 	agent string
@@ -60,31 +62,111 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	token := ""
 	if req.URL.Host == w.home.Host && req.URL.Scheme == w.home.Scheme {
 		var err error
-		if token, err = w.auth.accessToken(req.Context()); err != nil {
+		if token, err = w.sign(req.Context()); err != nil {
 			if req.Body != nil {
 				_ = req.Body.Close() // the contract of RoundTripper; nothing was read from it
 			}
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
-	dog := &watchdog{timer: time.AfterFunc(w.times.reply, func() { cancel(errStalled) }), times: w.times}
-	end := func() { dog.timer.Stop(); cancel(nil) }
+	if req.Method == http.MethodGet {
+		return w.twice(req, token)
+	}
+	return w.once(w.newTry(req, w.times.wait(req.Context(), w.times.lost)), w.base, token)
+}
 
-	req = req.Clone(ctx)
-	req.Header.Set("User-Agent", w.agent)
+// sign gives a token, unless the endpoint that hands them out takes as long as a lost request.
+func (w *wire) sign(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.times.wait(ctx, w.times.lost))
+	defer cancel()
+	return w.auth.accessToken(ctx)
+}
+
+// try is one request under way, with a life of its own.
+type try struct {
+	req    *http.Request
+	cancel context.CancelCauseFunc
+	dog    *watchdog
+}
+
+// newTry makes a try of req, whose reply must begin within wait.
+func (w *wire) newTry(req *http.Request, wait time.Duration) *try {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	return &try{req: req.Clone(ctx), cancel: cancel, dog: newWatchdog(ctx, cancel, w.times, wait)}
+}
+
+// end releases what the try holds, and ends it if it is still under way.
+func (t *try) end() {
+	t.dog.timer.Stop()
+	t.cancel(nil)
+}
+
+// twice carries out a request that only reads. Without an answer after times.lost it is sent once more, on a connection
+// of its own: the first may have died with its connection, or be as slow as Drive at times is with a large file, whose
+// first byte took it up to a minute (https://github.com/rclone/rclone/issues/2612), and nobody can tell which. The
+// answer that begins first counts.
+func (w *wire) twice(req *http.Request, token string) (*http.Response, error) {
+	type answer struct {
+		from *try
+		resp *http.Response
+		err  error
+	}
+	began, wait := time.Now(), w.times.wait(req.Context(), w.times.reply)
+	answers := make(chan answer, 2)
+	var tries []*try
+	send := func(base http.RoundTripper) {
+		t := w.newTry(req, wait-time.Since(began))
+		tries = append(tries, t)
+		go func() {
+			resp, err := w.once(t, base, token) //nolint:bodyclose // its reader closes it, or the loop below
+			answers <- answer{t, resp, err}
+		}()
+	}
+	send(w.base)
+	again := time.NewTimer(w.times.lost)
+	defer again.Stop()
+	for open := 1; ; {
+		select {
+		case <-again.C:
+			w.count.retries.Add(1)
+			send(w.spare)
+			open++
+		case a := <-answers:
+			open--
+			var e *Error
+			if a.err != nil && open > 0 && (!errors.As(a.err, &e) || e.Status == 0) {
+				continue // that one was cut; the other may yet be answered
+			}
+			for _, t := range tries {
+				if t != a.from {
+					t.end()
+				}
+			}
+			for ; open > 0; open-- {
+				if late := <-answers; late.resp != nil {
+					_ = late.resp.Body.Close()
+				}
+			}
+			return a.resp, a.err
+		}
+	}
+}
+
+// once sends the request of t.
+func (w *wire) once(t *try, base http.RoundTripper, token string) (*http.Response, error) {
+	t.req.Header.Set("User-Agent", w.agent)
 	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+		t.req.Header.Set("Authorization", "Bearer "+token)
 	}
-	w.watchBody(req, dog)
+	w.watchBody(t)
 	w.count.requests.Add(1)
-	resp, err := w.base.RoundTrip(req)
+	resp, err := base.RoundTrip(t.req)
 	if err != nil {
-		defer end()
-		return nil, dog.explain(ctx, err)
+		defer t.end()
+		return nil, t.dog.explain(err)
 	}
-	dog.moved()
-	answer := &body{ReadCloser: resp.Body, dog: dog, ctx: ctx, count: &w.count.in, closed: end, most: maxReply}
+	t.dog.watch(w.times.idle)
+	answer := &body{ReadCloser: resp.Body, dog: t.dog, count: w.count, bytes: &w.count.in, closed: t.end, most: maxReply}
 	if resp.StatusCode == http.StatusPartialContent {
 		answer.most = math.MaxInt64 // whoever asked for a range reads no more than that
 	}
@@ -100,17 +182,17 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, parseError(resp.StatusCode, resp.Header, text)
 }
 
-// watchBody lets the bytes of req's body keep dog quiet.
-func (w *wire) watchBody(req *http.Request, dog *watchdog) {
-	if req.Body == nil || req.Body == http.NoBody {
+// watchBody lets the bytes of the request's body keep its watchdog quiet.
+func (w *wire) watchBody(t *try) {
+	if t.req.Body == nil || t.req.Body == http.NoBody {
 		return
 	}
 	wrap := func(rc io.ReadCloser) io.ReadCloser {
-		return &body{ReadCloser: rc, dog: dog, count: &w.count.out, last: true}
+		return &body{ReadCloser: rc, dog: t.dog, count: w.count, bytes: &w.count.out, last: true}
 	}
-	req.Body = wrap(req.Body)
-	if fresh := req.GetBody; fresh != nil {
-		req.GetBody = func() (io.ReadCloser, error) {
+	t.req.Body = wrap(t.req.Body)
+	if fresh := t.req.GetBody; fresh != nil {
+		t.req.GetBody = func() (io.ReadCloser, error) {
 			rc, err := fresh()
 			if err != nil {
 				return nil, err
@@ -118,61 +200,4 @@ func (w *wire) watchBody(req *http.Request, dog *watchdog) {
 			return wrap(rc), nil
 		}
 	}
-}
-
-// watchdog ends a request on which nothing moves. It starts at the reply deadline, for a request without body.
-type watchdog struct {
-	timer *time.Timer
-	times *times
-}
-
-func (d *watchdog) moved() { d.timer.Reset(d.times.idle) }
-
-// explain tells a request the watchdog ended from others.
-func (d *watchdog) explain(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errStalled) {
-		return &Error{Kind: ErrTimeout, Err: errStalled}
-	}
-	return err
-}
-
-// body is one direction of a request under the eye of a watchdog.
-type body struct {
-	io.ReadCloser
-	dog    *watchdog
-	ctx    context.Context //nolint:containedctx // of the request this is a body of: they end together
-	count  *atomic.Int64
-	last   bool   // the request's body: at its end the wait for the reply begins
-	closed func() // nil for the request's body
-	most   int64  // bytes still taken of a reply
-}
-
-// maxReply bounds a reply that is not content, in bytes: a page of 1000 files with all they may hold has a sixth of it.
-const maxReply = 64 << 20
-
-// Read implements io.Reader.
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.count.Add(int64(n))
-	if b.most -= int64(n); b.most < 0 && !b.last {
-		return 0, &Error{Kind: ErrProtocol, Err: fmt.Errorf("a reply of more than %d bytes", maxReply)}
-	}
-	switch {
-	case err != nil && b.last:
-		b.dog.timer.Reset(b.dog.times.reply)
-	case err != nil:
-		err = b.dog.explain(b.ctx, err) // the end of the body is not one the watchdog made
-	case n > 0:
-		b.dog.moved()
-	}
-	return n, err
-}
-
-// Close implements io.Closer.
-func (b *body) Close() error {
-	err := b.ReadCloser.Close()
-	if b.closed != nil {
-		b.closed()
-	}
-	return err
 }
