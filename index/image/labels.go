@@ -34,7 +34,7 @@ func SetLabel(props map[string]string, description, key string, value *string) (
 	_, wasProperty := props[key]
 	_, wasSpilled := spilled[key]
 	asProperty := value != nil && *value != "" && isLabel(key) && len(key)+len(*value) <= MaxProperty &&
-		(wasProperty || len(props)+freeProperties < MaxProperties)
+		(wasProperty || reserved(props) < MaxProperties)
 	switch {
 	case asProperty:
 		p.Properties[key] = value

@@ -14,7 +14,7 @@ const (
 	MaxProperties = 30  // per file
 )
 
-// freeProperties is how many of a file's properties a push leaves alone, for the start-up profile that is added later.
+// freeProperties is how many of a file's properties are kept free of everything but the start-up profile.
 const freeProperties = 6
 
 // maxDescription is how much of Drive's description field a push uses, in bytes. Drive documents no limit; files with
@@ -78,7 +78,7 @@ func Describe(r Ref, ext string, labels, extra map[string]string) (Metadata, err
 		}
 		props[k] = v
 	}
-	if over := len(props) + freeProperties - MaxProperties; over > 0 {
+	if over := reserved(props) - MaxProperties; over > 0 {
 		return Metadata{}, fmt.Errorf("%w: %d properties too many", ErrTooLong, over)
 	}
 	spilled := map[string]string{}
@@ -86,7 +86,7 @@ func Describe(r Ref, ext string, labels, extra map[string]string) (Metadata, err
 		v := strings.ToValidUTF8(labels[k], "\uFFFD")
 		k = strings.ToValidUTF8(k, "\uFFFD")
 		_, taken := props[k]
-		if taken || v == "" || !isLabel(k) || len(k)+len(v) > MaxProperty || len(props)+freeProperties >= MaxProperties {
+		if taken || v == "" || !isLabel(k) || len(k)+len(v) > MaxProperty || reserved(props) >= MaxProperties {
 			spilled[k] = v
 			continue
 		}

@@ -24,7 +24,9 @@ const (
 	// squashBudget bounds the bytes one squashfs may make us read and unpack: any real image's metadata files take a
 	// hundredth of it.
 	squashBudget = 64 << 20
-	// squashMaxFile bounds the files that are read.
+	// squashMaxMeta is how many metadata blocks are kept unpacked: 16 MiB.
+	squashMaxMeta = 2048
+	// squashMaxFile bounds the files that are read whole.
 	squashMaxFile = 1 << 20
 )
 
@@ -43,7 +45,8 @@ type squashfs struct {
 	base   int64 // of the superblock in r
 	super  squashSuper
 	budget int64
-	meta   map[int64]metaBlock // by position; bounded by budget
+	meta   map[int64]metaBlock // by position; at most squashMaxMeta
+	kept   map[int64][]byte    // unpacked data blocks, by position; at most squashKept
 	zstd   *zstd.Decoder       // made when first needed
 }
 
@@ -56,7 +59,7 @@ type metaBlock struct {
 // openSquashfs reads the superblock at base; the file system has size bytes to live in. ErrTruncated if it needs more,
 // ErrUnsupported if it is of another version.
 func openSquashfs(r io.ReaderAt, base, size int64) (*squashfs, error) {
-	s := &squashfs{r: r, base: base, budget: squashBudget, meta: map[int64]metaBlock{}}
+	s := &squashfs{r: r, base: base, budget: squashBudget, meta: map[int64]metaBlock{}, kept: map[int64][]byte{}}
 	if size < squashSuperSize {
 		return nil, missing(squashSuperSize, size)
 	}
@@ -95,7 +98,7 @@ func (s *squashfs) made() time.Time {
 // spend takes n bytes off the budget.
 func (s *squashfs) spend(n int64) error {
 	if s.budget -= n; s.budget < 0 {
-		return fmt.Errorf("%w: squashfs takes more than %d bytes to look into", ErrCorrupt, squashBudget)
+		return fmt.Errorf("%w: squashfs takes too many bytes to look into", ErrCorrupt)
 	}
 	return nil
 }
@@ -146,6 +149,9 @@ func (s *squashfs) block(pos int64) (metaBlock, error) {
 	}
 	if len(m.data) == 0 {
 		return metaBlock{}, fmt.Errorf("%w: squashfs metadata block with nothing in it", ErrCorrupt)
+	}
+	if len(s.meta) >= squashMaxMeta {
+		clear(s.meta)
 	}
 	s.meta[pos] = m
 	return m, nil

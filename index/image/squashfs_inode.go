@@ -1,7 +1,6 @@
 package image
 
 import (
-	"encoding/binary"
 	"fmt"
 	iofs "io/fs"
 	"strings"
@@ -31,8 +30,8 @@ type inode struct {
 	dirOff   uint16 // and offset in it
 	dirIndex []dirIndex
 
-	start    int64 // position of a file's first block
-	blocks   []uint32
+	start    int64  // position of a file's first block
+	list     cursor // where the size words of its blocks are
 	fragment uint32
 	fragOff  uint32
 
@@ -92,14 +91,16 @@ func (s *squashfs) inode(ref uint64) (*inode, error) {
 			return nil, err
 		}
 		in.start, in.size, in.fragment, in.fragOff = int64(f.Start&(1<<62-1)), int64(f.Size&(1<<62-1)), f.Fragment, f.Off
-		return in, in.readBlocks(c)
+		in.list = *c
+		return in, nil
 	case in.kind == inodeFile:
 		var f struct{ Start, Fragment, Off, Size uint32 }
 		if err := c.decode(&f); err != nil {
 			return nil, err
 		}
 		in.start, in.size, in.fragment, in.fragOff = int64(f.Start), int64(f.Size), f.Fragment, f.Off
-		return in, in.readBlocks(c)
+		in.list = *c
+		return in, nil
 	case in.kind == inodeSymlink:
 		var l struct{ Links, Size uint32 }
 		if err := c.decode(&l); err != nil {
@@ -142,20 +143,6 @@ func (in *inode) readLongDir(c *cursor) error {
 		in.dirIndex = append(in.dirIndex, dirIndex{x.Off, x.Block, string(name)})
 	}
 	return nil
-}
-
-// readBlocks reads the list of a file's blocks, if the file is small enough to be read at all.
-func (in *inode) readBlocks(c *cursor) error {
-	if in.size > squashMaxFile {
-		return nil
-	}
-	bs := int64(c.s.super.BlockSize)
-	n := in.size / bs
-	if in.fragment == squashNoFragment && in.size%bs != 0 {
-		n++
-	}
-	in.blocks = make([]uint32, n)
-	return c.decode(in.blocks)
 }
 
 // entries calls yield for the entries of dir, sorted by name, beginning not after from, until it returns false.
@@ -284,92 +271,4 @@ func (s *squashfs) walk(path string) (*inode, error) {
 		todo = append(strings.Split(in.target, "/"), todo...)
 	}
 	return dirs[len(dirs)-1], nil
-}
-
-// readFile returns the content of the file at path: io/fs.ErrNotExist if there is none, ErrUnsupported if it is larger
-// than squashMaxFile or no regular file.
-func (s *squashfs) readFile(path string) ([]byte, error) {
-	in, err := s.walk(path)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case in.kind != inodeFile:
-		return nil, fmt.Errorf("%s: no regular file: %w", path, ErrUnsupported)
-	case in.size > squashMaxFile:
-		return nil, fmt.Errorf("%s: %d bytes: %w", path, in.size, ErrUnsupported)
-	}
-	bs := int64(s.super.BlockSize)
-	data := make([]byte, 0, in.size)
-	pos := in.start
-	for _, word := range in.blocks {
-		want := min(bs, in.size-int64(len(data)))
-		b, n, err := s.dataBlock(pos, word, want)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		data, pos = append(data, b[:want]...), pos+n
-	}
-	if tail := in.size - int64(len(data)); tail > 0 {
-		b, err := s.fragmentBlock(in.fragment, int64(in.fragOff)+tail)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		data = append(data, b[in.fragOff:int64(in.fragOff)+tail]...)
-	}
-	return data, nil
-}
-
-// dataBlock reads and unpacks the block at position pos whose size word is word; n is how long it is in the file. It is
-// at least want bytes long unpacked, or ErrCorrupt.
-func (s *squashfs) dataBlock(pos int64, word uint32, want int64) (data []byte, n int64, err error) {
-	const stored = 1 << 24 // not compressed
-	n = int64(word &^ stored)
-	if n == 0 { // a hole
-		return make([]byte, want), 0, s.spend(want)
-	}
-	if n > int64(s.super.BlockSize) {
-		return nil, 0, fmt.Errorf("%w: squashfs block of %d bytes", ErrCorrupt, n)
-	}
-	if data, err = s.read(pos, n); err != nil {
-		return nil, 0, err
-	}
-	if word&stored == 0 {
-		if data, err = s.unpack(data, int(s.super.BlockSize)); err != nil {
-			return nil, 0, err
-		}
-	}
-	if int64(len(data)) < want {
-		return nil, 0, fmt.Errorf("%w: squashfs block with %d of %d bytes", ErrCorrupt, len(data), want)
-	}
-	return data, n, nil
-}
-
-// fragmentBlock reads the block of file tails number i, which must have want bytes.
-func (s *squashfs) fragmentBlock(i uint32, want int64) ([]byte, error) {
-	if i >= s.super.Fragments {
-		return nil, fmt.Errorf("%w: squashfs fragment %d of %d", ErrCorrupt, i, s.super.Fragments)
-	}
-	const perBlock = squashMetaSize / 16
-	pos, err := s.position(s.super.FragTable, int64(i/perBlock)*8)
-	if err != nil {
-		return nil, err
-	}
-	at, err := s.read(pos, 8)
-	if err != nil {
-		return nil, err
-	}
-	if pos, err = s.position(binary.LittleEndian.Uint64(at), 0); err != nil {
-		return nil, err
-	}
-	var f struct {
-		Start      uint64
-		Size, Zero uint32
-	}
-	c := &cursor{s, pos, int(i%perBlock) * 16}
-	if err := c.decode(&f); err != nil {
-		return nil, err
-	}
-	data, _, err := s.dataBlock(int64(f.Start&(1<<62-1)), f.Size, want)
-	return data, err
 }
