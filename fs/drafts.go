@@ -243,12 +243,13 @@ func (fsys *FS) draft(id uint64) *index.Draft {
 	return nil
 }
 
-// shows says whether d stands before the published image of its name: while it is written, and while it is on its way.
+// shows says whether d, found under its name, stands before the published image of that: while it is written, and while
+// it is on its way. One that is committed is found until the image is published.
 func (fsys *FS) shows(d *index.Draft) bool {
 	switch d.State() {
-	case index.StateSealed, index.StateSending, index.StateUploaded:
+	case index.StateSealed, index.StateSending, index.StateUploaded, index.StateCommitted:
 		return true
-	case index.StateDraft, index.StateFailed, index.StateCommitted:
+	case index.StateDraft, index.StateFailed:
 	}
 	return fsys.drafts.promise(d)
 }

@@ -51,18 +51,20 @@ func (fsys *FS) imageEntry(space, collection, name string, ref image.Ref, ext st
 	if mine(space) && ref.Version == "" && ref.Check() == nil {
 		place = tagPlace(collection, ref, ext)
 	}
-	img, err := fsys.ix.Lookup(space, ref)
-	published := err == nil
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return entry{}, err
-	}
+	// The draft first: a push is published before its draft is forgotten, so whoever finds no draft finds the new image.
+	var d *index.Draft
 	if place.Name != "" {
-		if d, ok := fsys.ix.Draft(place); ok && (!published || fsys.shows(d)) {
+		d, _ = fsys.ix.Draft(place)
+		if d != nil && fsys.shows(d) {
 			return fsys.draftEntry(d), nil
 		}
 	}
-	if !published {
-		return entry{}, notFound
+	img, err := fsys.ix.Lookup(space, ref)
+	switch {
+	case errors.Is(err, iofs.ErrNotExist) && d != nil:
+		return fsys.draftEntry(d), nil
+	case err != nil:
+		return entry{}, err
 	}
 	return entry{node: fsys.image(img, place), img: &img, tag: ref.Version == ""}, nil
 }
