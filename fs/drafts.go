@@ -168,6 +168,14 @@ func (od *openDraft) unused() bool {
 	return od.edit && !od.gone && od.handles == 0 && !od.awaited() && bare(od.draft)
 }
 
+// untouched says that d is the copy of an image that nobody changed yet.
+func (o *openDrafts) untouched(d *index.Draft) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	od := o.byID[d.ID()]
+	return od != nil && od.edit && bare(d)
+}
+
 // awaited says that a program may be about to open the draft.
 func (od *openDraft) awaited() bool {
 	now := time.Now()

@@ -20,12 +20,12 @@ func (n dirNode) Remove(ctx context.Context, req *fuse.RemoveRequest) error {
 	switch {
 	case errors.Is(err, iofs.ErrNotExist) && n.fs.traces.forget(newRemoval(n, req.Name, req.Pid)):
 		return nil
-	case err != nil:
-		return n.fs.reply(what, err)
-	case e.dir:
+	case err == nil && e.dir:
 		return n.fs.reply(what, n.removeDir(e))
+	case err == nil:
+		err = n.fs.remove(ctx, n, req.Name, req.Pid)
 	}
-	return n.fs.reply(what, n.fs.remove(ctx, e, req.Pid))
+	return n.fs.reply(what, err)
 }
 
 // mayChange says whether this directory may be changed by who asks.
@@ -67,20 +67,25 @@ func (n tagDirNode) Remove(ctx context.Context, req *fuse.RemoveRequest) error {
 	if !mine(n.space) {
 		err = index.ErrReadOnly
 	}
-	if err != nil {
-		return n.fs.reply(what, err)
+	if err == nil {
+		err = n.fs.remove(ctx, n, req.Name, req.Pid)
 	}
-	e, err := n.find(req.Name)
-	if err != nil {
-		return n.fs.reply(what, err)
-	}
-	return n.fs.reply(what, n.fs.remove(ctx, e, req.Pid))
+	return n.fs.reply(what, err)
 }
 
-// remove removes the file behind e on behalf of process pid.
-func (fsys *FS) remove(ctx context.Context, e entry, pid uint32) error {
-	if e.draft != nil {
-		return fsys.removeDraft(e.draft)
+// remove removes the file called name on behalf of thread pid.
+func (fsys *FS) remove(ctx context.Context, from folder, name string, pid uint32) error {
+	ctx, done := fsys.steadfast(ctx, pid)
+	defer done()
+	var e entry
+	err := fsys.settled(ctx, from, name, func(found entry) error {
+		if e = found; e.draft != nil {
+			return fsys.removeDraft(e.draft)
+		}
+		return nil
+	})
+	if err != nil || e.draft != nil {
+		return err
 	}
 	if e.img == nil {
 		return index.ErrReadOnly
@@ -90,6 +95,33 @@ func (fsys *FS) remove(ctx context.Context, e entry, pid uint32) error {
 	}
 	fsys.leaveTraces(*e.img, e.tag, pid)
 	return nil
+}
+
+// settled finds what name means and lets act change it. A draft that Drive is just about to have can be neither removed
+// nor renamed: that is waited for, and then it is an image.
+func (fsys *FS) settled(ctx context.Context, from folder, name string, act func(entry) error) error {
+	for {
+		e, err := from.find(name)
+		if err != nil {
+			return err
+		}
+		err = act(e)
+		if e.draft == nil {
+			return err
+		}
+		switch {
+		case errors.Is(err, index.ErrBusy):
+			if err := e.draft.Wait(ctx); err != nil {
+				return err
+			}
+		case errors.Is(err, iofs.ErrNotExist): // it is an image by now
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
 }
 
 // removeDraft removes the name; who has the draft open keeps its bytes until close, and they go nowhere.

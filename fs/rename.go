@@ -71,23 +71,22 @@ func (fsys *FS) move(ctx context.Context, from folder, oldName string, newDir fu
 			return err
 		}
 	}
-	e, err := from.find(oldName)
-	switch {
-	case err != nil:
-		return err
-	case e.dir:
-		return fsys.moveDir(ctx, e, to, newName)
-	case e.draft == nil && e.img == nil:
-		return index.ErrReadOnly
-	}
-	place, err := to.target(newName)
-	if err != nil {
-		return err
-	}
-	if e.draft != nil {
-		return fsys.moveDraft(ctx, e.draft, place)
-	}
-	return fsys.retag(ctx, e, place)
+	return fsys.settled(ctx, from, oldName, func(e entry) error {
+		switch {
+		case e.dir:
+			return fsys.moveDir(ctx, e, to, newName)
+		case e.draft == nil && e.img == nil:
+			return index.ErrReadOnly
+		}
+		place, err := to.target(newName)
+		if err != nil {
+			return err
+		}
+		if e.draft != nil {
+			return fsys.moveDraft(ctx, e.draft, place)
+		}
+		return fsys.retag(ctx, e, place)
+	})
 }
 
 // moveDraft gives d another name. Under an image's name it is pushed, and what stood there is replaced.
@@ -196,10 +195,27 @@ func (n dirNode) mayRename(name string, node fusefs.Node) error {
 	return n.removeDir(e)
 }
 
+// arrived waits until those of drafts that are on their way to Drive are images.
+func arrived(ctx context.Context, drafts []*index.Draft) error {
+	for _, d := range drafts {
+		switch d.State() {
+		case index.StateSealed, index.StateSending, index.StateUploaded:
+			if err := d.Wait(ctx); err != nil {
+				return err
+			}
+		case index.StateDraft, index.StateFailed, index.StateCommitted:
+		}
+	}
+	return nil
+}
+
 // moveTag moves all of a tag: versions, drafts, and the directory if it was made by mkdir.
 func (fsys *FS) moveTag(ctx context.Context, n tagDirNode, ref image.Ref) error {
 	if sameTag(n.ref(), ref) {
 		return nil
+	}
+	if err := arrived(ctx, n.drafts()); err != nil {
+		return err
 	}
 	v, err := n.versions()
 	if err != nil {
@@ -225,6 +241,9 @@ func (fsys *FS) moveTag(ctx context.Context, n tagDirNode, ref image.Ref) error 
 func (fsys *FS) moveCollection(ctx context.Context, from, to string) error {
 	if from == to {
 		return nil
+	}
+	if err := arrived(ctx, fsys.ix.Drafts(from, "")); err != nil {
+		return err
 	}
 	col, err := fsys.collection("", from).list()
 	if err != nil {

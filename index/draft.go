@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -57,6 +58,7 @@ type Draft struct {
 	gone     bool                    // guarded by mu: removed
 	size     int64                   // guarded by mu
 	modified time.Time               // guarded by mu
+	blocks   []uint32                // guarded by mu: checksums of the blocks of what was sealed, nil if an earlier program did it
 	seq      *sequence               // guarded by mu: checksums of what was written so far, while that is in order
 	job      *job                    // guarded by mu
 	err      error                   // guarded by mu: of the last push
@@ -267,7 +269,7 @@ func (d *Draft) Sync() error {
 	if d.file == nil {
 		return nil // closed after it was synced, or still an image
 	}
-	if err := d.file.Sync(); err != nil {
+	if err := errors.Join(d.file.Sync(), syncDir(d.s.dir)); err != nil { // a new file's name as well
 		return fmt.Errorf("sync draft %d: %w", d.id, err)
 	}
 	return nil

@@ -105,7 +105,7 @@ func (s *draftStore) load() error {
 		s.nextID = max(s.nextID, id+1)
 		r, ok := records[id]
 		if r.Gone || !ok && info.Size() == 0 { // the crash came between the file and its record
-			if err := os.Remove(s.path(id)); err != nil {
+			if err := s.unlink(id); err != nil {
 				return err
 			}
 			continue

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,7 +42,7 @@ func openDrafts(ix *Index) (*draftStore, error) {
 		all: map[uint64]*Draft{}, at: map[Place]*Draft{}, nextID: 1, quiet: make(chan struct{}),
 	}
 	close(s.quiet)
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := Private(s.dir); err != nil {
 		return nil, fmt.Errorf("drafts: %w", err)
 	}
 	if err := s.load(); err != nil {
@@ -72,26 +71,6 @@ func (s *draftStore) close() error {
 
 func (s *draftStore) newDraft(id uint64) *Draft {
 	return &Draft{s: s, id: id, turn: make(chan struct{}, 1), modified: time.Now(), rec: draftRecord{State: StateDraft}}
-}
-
-// create makes the file of draft id and lets fill put its first content in. It appears whole or not at all.
-func (s *draftStore) create(id uint64, fill func(*os.File) error) (*os.File, error) {
-	path := s.path(id)
-	f, err := os.OpenFile(path+unfinished, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if fill != nil {
-		err = fill(f)
-	}
-	if err == nil {
-		err = os.Rename(path+unfinished, path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(path+unfinished))
-	}
-	crashpoint("draft.created")
-	return f, nil
 }
 
 // register puts d into the lists.

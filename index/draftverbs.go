@@ -36,15 +36,18 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 	if err := to.check(); err != nil {
 		return err
 	}
-	if err := d.ready(ctx, false); err != nil {
-		return err
-	}
 	if err := d.lockTurn(ctx); err != nil {
 		return err
 	}
 	defer d.unlockTurn()
 	if d.pushing() {
 		return ErrBusy
+	}
+	if d.published() {
+		return errPublished
+	}
+	if err := d.prepare(ctx, false); err != nil {
+		return err
 	}
 	if ref, _, isImage := to.Ref(); isImage && d.Dirty() {
 		if err := ref.Check(); err != nil {
@@ -70,6 +73,9 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 	moved := func(txn *badger.Txn) error { return txn.Set(draftKey(d.id), b) }
 	if old, ok := s.ix.Draft(to); ok && old != d && !old.pushing() {
 		err = s.remove(old, moved)
+		if errors.Is(err, errPublished) || errors.Is(err, ErrBusy) { // it got to Drive meanwhile
+			err = s.ix.writing(moved)
+		}
 	} else {
 		err = s.ix.writing(moved)
 	}
@@ -92,7 +98,8 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 }
 
 // RemoveDraft deletes a draft. Those who have it open keep its bytes. A push under way is given up, and what it may have
-// made on Drive is trashed, by a later program if need be; ErrBusy when it is too late for that: Drive has it already.
+// made on Drive is trashed, by a later program if need be. ErrBusy when it is too late for that: Drive has it already, and
+// after Wait it is an image. io/fs.ErrNotExist when it is one by now.
 func (ix *Index) RemoveDraft(d *Draft) error {
 	if err := ix.drafts.remove(d, func(*badger.Txn) error { return nil }); err != nil {
 		return fmt.Errorf("remove %s: %w", d.Place(), err)
@@ -119,7 +126,12 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 	d.io.Lock() // no write is under way now
 	d.mu.Lock()
 	onDisk, rec := d.onDisk, d.rec
-	late = j != nil && (j.err == nil || rec.late()) // it was quicker
+	if rec.State == StateCommitted && !onDisk { // it was quicker, and is an image
+		d.mu.Unlock()
+		d.io.Unlock()
+		return errPublished
+	}
+	late = j != nil && (j.err == nil || rec.late())
 	if late && onDisk {
 		d.busy = make(chan struct{}) // and goes on
 	}
@@ -160,7 +172,7 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 		return nil
 	}
 	crashpoint("draft.buried")
-	if err := os.Remove(s.path(d.id)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+	if err := s.unlink(d.id); err != nil {
 		s.log.WithError(err).Warnf("remove the bytes of draft %d; the next start tries again", d.id)
 		return nil
 	}
@@ -170,6 +182,24 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 	}
 	s.ix.goes(func(ctx context.Context) { s.clear(ctx, d.id, grave) })
 	return nil
+}
+
+// unlink removes the bytes of a draft, for good: only then may its record go, or they would come back without one.
+func (s *draftStore) unlink(id uint64) error {
+	if err := os.Remove(s.path(id)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	return syncDir(s.dir)
+}
+
+// errPublished is of a draft that became an image meanwhile, and is a draft no more.
+var errPublished = fmt.Errorf("it is an image now: %w", iofs.ErrNotExist)
+
+// published says that the draft became an image, and nothing was written since.
+func (d *Draft) published() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rec.State == StateCommitted && !d.onDisk
 }
 
 // late says that Drive has what the draft was sealed as.

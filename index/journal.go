@@ -178,6 +178,21 @@ func (j *job) hurry() {
 	}
 }
 
+// hurry ends the pauses of the pushes that are worth another attempt now, by why they pause.
+func (s *draftStore) hurry(worth func(why error) bool) {
+	for _, d := range s.ix.AllDrafts() {
+		d.mu.Lock()
+		j := d.job
+		d.mu.Unlock()
+		if j == nil {
+			continue
+		}
+		if why := j.reason(); why != nil && worth(why) {
+			j.hurry()
+		}
+	}
+}
+
 // queue waits for the job's turn. While the one in front pauses, so does this one.
 func (j *job) queue(ctx context.Context, turn *ticket) error {
 	defer j.resume()

@@ -63,6 +63,11 @@ func (d *Draft) ready(ctx context.Context, empty bool) error {
 		return err
 	}
 	defer d.unlockTurn()
+	return d.prepare(ctx, empty)
+}
+
+// prepare is ready for a caller that has the turn.
+func (d *Draft) prepare(ctx context.Context, empty bool) error {
 	d.io.RLock()
 	there := d.file != nil
 	d.io.RUnlock()
@@ -80,20 +85,15 @@ func (d *Draft) ready(ctx context.Context, empty bool) error {
 	case onDisk:
 		f, err = os.OpenFile(d.s.path(d.id), os.O_RDWR, 0)
 	case empty || img.File == "":
-		f, err = d.s.create(d.id, nil)
+		f, err = d.materialise(true, nil)
 	default:
 		var base *Reader
 		if base, err = d.reader(); err == nil {
-			f, err = d.s.create(d.id, func(f *os.File) error { return copyImage(ctx, f, base, size) })
+			f, err = d.materialise(false, func(f *os.File) error { return copyImage(ctx, f, base, size) })
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("draft %d: %w", d.id, err)
-	}
-	if !onDisk {
-		if err := d.materialised(empty); err != nil {
-			return errors.Join(fmt.Errorf("draft %d: %w", d.id, err), f.Close())
-		}
 	}
 	d.io.Lock()
 	d.file = f
@@ -115,11 +115,26 @@ func (d *Draft) unpark(ctx context.Context) error {
 	})
 }
 
-// materialised records the draft, now that it has a file of its own.
-func (d *Draft) materialised(empty bool) error {
-	err := d.save(func(r *draftRecord) { *r = draftRecord{Place: r.Place, State: StateDraft, Order: r.Order} })
+// materialise gives the draft a record and a file of its own, into which fill, if not nil, puts its first content. The
+// file gets its name last: one without a record would come back as something nobody wrote.
+func (d *Draft) materialise(empty bool, fill func(*os.File) error) (*os.File, error) {
+	path := d.s.path(d.id)
+	f, err := os.OpenFile(path+unfinished, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if fill != nil {
+		err = fill(f)
+	}
+	if err == nil {
+		err = d.save(func(r *draftRecord) { *r = draftRecord{Place: r.Place, State: StateDraft, Order: r.Order} })
+	}
+	if err == nil {
+		crashpoint("draft.created")
+		err = os.Rename(path+unfinished, path)
+	}
+	if err != nil { // a record without a file is dropped at the next start
+		return nil, errors.Join(err, f.Close(), os.Remove(path+unfinished))
 	}
 	d.mu.Lock()
 	d.onDisk, d.err, d.seq = true, nil, nil
@@ -131,7 +146,7 @@ func (d *Draft) materialised(empty bool) error {
 	}
 	d.mu.Unlock()
 	d.s.register(d)
-	return nil
+	return f, nil
 }
 
 // copyImage copies an image through its Reader, which reads ahead.

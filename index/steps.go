@@ -280,16 +280,17 @@ func (s *draftStore) commit(ctx context.Context, d *Draft) error {
 // stands for the image.
 func (s *draftStore) dispose(d *Draft) (Image, error) {
 	d.mu.Lock()
-	img := d.image
+	img, sums := d.image, d.blocks
 	d.mu.Unlock()
 	var err error
 	if img.File != d.rec.File { // a later program
 		img, err = s.ix.ByID(d.rec.File)
 	}
-	if err != nil || !s.ix.blocks.adopt(img, s.path(d.id)) {
-		if err := os.Remove(s.path(d.id)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			return Image{}, err
-		}
+	if err == nil {
+		s.ix.blocks.adopt(img, s.path(d.id), sums)
+	}
+	if err := s.unlink(d.id); err != nil {
+		return Image{}, err
 	}
 	if err := s.ix.writing(func(txn *badger.Txn) error { return txn.Delete(draftKey(d.id)) }); err != nil {
 		return Image{}, err

@@ -80,7 +80,7 @@ func (r *remote) verified(rec rootRecord) {
 
 // first lists the registry if that was never done. Open waits for it.
 func (ix *Index) first(ctx context.Context) error {
-	if ix.o.Drive == nil || ix.remote.get().token != "" {
+	if ix.o.Drive == nil || ix.o.Known || ix.remote.get().token != "" {
 		return nil
 	}
 	err := ix.Refresh(ctx)
@@ -106,10 +106,15 @@ func (ix *Index) follow(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if err := ix.Refresh(ctx); err == nil {
+		failing := ix.remote.get().err != nil
+		switch err := ix.Refresh(ctx); {
+		case err == nil:
+			ix.drafts.hurry(func(why error) bool { return failing || errors.Is(why, ErrSignIn) })
 			pause = min(ix.o.Poll, maxBackoff)
 			t.Reset(ix.o.Poll)
-		} else {
+		case errors.Is(err, ErrSignIn): // that costs Drive nothing: who is not signed in does not ask
+			t.Reset(min(ix.o.Poll, maxBackoff))
+		default:
 			t.Reset(pause)
 			pause = min(2*pause, maxBackoff)
 		}

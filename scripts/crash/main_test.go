@@ -14,9 +14,10 @@ import (
 )
 
 var (
-	kills = flag.Int("kills", 60, "how often to kill at random")
+	kills = flag.Int("kills", 100, "how often to kill at random, over all the modes")
 	seed  = flag.Uint64("seed", 0, "of the dice; 0 = the time")
 
+	hasFsck = false
 	program string // the binary under test; TestMain sets it before the first test
 )
 
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("crash:", err)
 	} else {
 		code = m.Run()
+		fmt.Printf("crash: seed %d: %s\n", *seed, &total)
 	}
 	_ = os.RemoveAll(dir)
 	os.Exit(code)

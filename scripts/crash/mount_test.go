@@ -4,12 +4,15 @@ package crash
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -33,18 +36,25 @@ type mount struct {
 	lives int           // mounts so far
 }
 
-// newMount prepares a mount of the Drive at url, whose credentials are in a directory; it is cleared away with the test.
-func newMount(t *testing.T, url, credentials string, args ...string) *mount {
+// newMount prepares a mount of the Drive r, reached at url, with its state in a directory that has the user's sign-in;
+// it is cleared away with the test.
+func newMount(t *testing.T, r *remote, url, state string, args ...string) *mount {
 	t.Helper()
 	base := t.TempDir()
-	m := &mount{t: t, dir: filepath.Join(base, "mnt"), state: filepath.Join(base, "state"), log: filepath.Join(base, "log")}
+	m := &mount{t: t, dir: filepath.Join(base, "mnt"), state: state, log: filepath.Join(base, "log")}
 	require.NoError(t, os.Mkdir(m.dir, 0o755))
+	require.NoError(t, os.MkdirAll(state, 0o700))
+	token, err := os.ReadFile(r.credentials("token.json"))
+	require.NoError(t, err)
+	f, err := os.OpenFile(filepath.Join(state, "token"), os.O_CREATE|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	_, err = f.Write(token)
+	require.NoError(t, errors.Join(err, f.Sync(), f.Close()))
 	m.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + base, "SREGFS_STATE_DIR=" + m.state, "SREGFS_DRIVE_URL=" + url,
-		"SREGISTRY_GOOGLE_DRIVE_CREDENTIALS=" + filepath.Join(credentials, "client_secrets.json"),
-		"SREGFS_TOKEN=" + filepath.Join(credentials, "token.json"), "SREGFS_READY_FD=3",
+		"SREGISTRY_GOOGLE_DRIVE_CREDENTIALS=" + r.credentials("client_secrets.json"), "SREGFS_READY_FD=3",
 	}
-	m.args = append([]string{"mount", "--debug", "--poll", "200ms", "--cache-min-free", "1MB"}, args...)
+	m.args = append([]string{"mount", "--debug", "--poll", "200ms", "--timeout", "30s", "--cache-min-free", "1MB"}, args...)
 	t.Cleanup(func() {
 		if m.cmd != nil {
 			m.kill()
@@ -113,6 +123,25 @@ func (m *mount) kill() {
 	m.cmd = nil
 }
 
+// freeze stops every thread of the process where it is, so that it sees nothing of what comes.
+func (m *mount) freeze() {
+	m.t.Helper()
+	if err := m.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return // it has ended by itself
+	}
+	tasks := fmt.Sprintf("/proc/%d/task/*/stat", m.cmd.Process.Pid)
+	eventually(m.t, func() error {
+		stats, err := filepath.Glob(tasks)
+		for _, stat := range stats {
+			b, _ := os.ReadFile(stat)
+			if _, state, _ := bytes.Cut(b, []byte(") ")); len(state) > 0 && !strings.ContainsRune("TtZX", rune(state[0])) {
+				return fmt.Errorf("a thread goes on: %s", b)
+			}
+		}
+		return err
+	})
+}
+
 // died waits for the process to end at the point it was armed for.
 func (m *mount) died() {
 	m.t.Helper()
@@ -120,8 +149,7 @@ func (m *mount) died() {
 	case <-m.ended:
 		status, _ := m.cmd.ProcessState.Sys().(syscall.WaitStatus)
 		require.Equal(m.t, syscall.SIGKILL, status.Signal(), "%v", m.cmd.ProcessState)
-		m.cmd = nil
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		m.t.Fatal("it never came to the point it was armed for")
 	}
 }
@@ -149,6 +177,75 @@ func (m *mount) drain() {
 		}
 		return nil
 	})
+}
+
+// fsck asks the program whether Drive, the records and the disk agree.
+func (m *mount) fsck() {
+	m.t.Helper()
+	cmd := exec.Command(program, "fsck", "--json")
+	cmd.Env = m.env
+	out, err := cmd.CombinedOutput()
+	require.NoError(m.t, err, "fsck: %s", out)
+}
+
+// The names that the state directory may hold, and the drafts there may be. A mount that ended at the wrong moment leaves
+// at most the unfinished draft of the last life: the next start removes it.
+var (
+	stateNames = regexp.MustCompile(`^(holder|index|drafts|blocks|token|lost\+found)$`)
+	draftNames = regexp.MustCompile(`^\d+-((one|two):[ab]\.sif(\.kept-\d+)?|\.(one|two)\.part|note\.txt|\.note\.new)$`)
+	fileNames  = regexp.MustCompile(`^[0-9a-f]{16}$`)
+)
+
+// tidy holds the state directory against what may be there, and returns the paths of the drafts.
+func (m *mount) tidy() (drafts []string) {
+	m.t.Helper()
+	for _, name := range m.list(m.state) {
+		require.Regexp(m.t, stateNames, name, "in the state directory")
+	}
+	b, err := os.ReadFile(filepath.Join(m.state, "token"))
+	require.NoError(m.t, err)
+	var token struct {
+		Refresh string `json:"refresh_token"`
+	}
+	require.NoError(m.t, json.Unmarshal(b, &token), "the sign-in is damaged: %q", b)
+	require.NotEmpty(m.t, token.Refresh)
+
+	control := filepath.Join(m.dir, ".sregfs/drafts")
+	for _, name := range m.list(control) {
+		require.Regexp(m.t, draftNames, name, "a draft nobody wrote")
+		drafts = append(drafts, filepath.Join(control, name))
+	}
+	files := m.list(filepath.Join(m.state, "drafts"))
+	for _, name := range files {
+		require.Regexp(m.t, fileNames, name, "among the drafts' files")
+	}
+	require.Len(m.t, files, len(drafts), "each draft has a file, each file a draft: %v, %v", files, drafts)
+	return drafts
+}
+
+// clean removes the drafts that a kill left half written, as a user does, but for the notes.
+func (m *mount) clean(drafts []string) {
+	m.t.Helper()
+	for _, path := range drafts {
+		if !strings.HasSuffix(path, "-note.txt") {
+			require.NoError(m.t, os.Remove(path))
+		}
+	}
+}
+
+func (m *mount) list(dir string) (names []string) {
+	m.t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(m.t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// path is the file of a tag.
+func (m *mount) path(n *name, tag string) string {
+	return filepath.Join(m.dir, n.collection, n.image+":"+tag+".sif")
 }
 
 // eventually waits until check is content.

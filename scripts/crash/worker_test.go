@@ -9,13 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
+	"strings"
 	"syscall"
-	"testing"
-
-	"github.com/stretchr/testify/require"
-
-	"sregfs/drive/drivetest"
 )
 
 // A worker does what people do, on names of its own. Each method writes down what may come of it before it begins, and
@@ -23,30 +18,26 @@ import (
 type worker struct {
 	m          *mount
 	k          *maker
-	user       *drivetest.User // of the Drive in this process, nil if it is in another
+	drive      *remote
 	background bool
+	collection string
 	dice       *rand.Rand
 	names      []*name
-	last       map[string][]byte // contents pushed under each name, for copies
+	note       note
+	guests     []*guest
+	last       map[string][]byte // contents pushed, for copies and edits
 	pushes     int               // files written to the end
 }
 
-func newWorkers(n int, m *mount, k *maker, user *drivetest.User, background bool) (all []*worker) {
-	for i := range n {
-		w := &worker{m: m, k: k, user: user, background: background, dice: rand.New(rand.NewPCG(*seed, uint64(i))), last: map[string][]byte{}}
-		for _, image := range []string{"one", "two"} {
-			w.names = append(w.names, &name{collection: fmt.Sprintf("lab%d", i), image: image, has: tags{}})
-		}
-		all = append(all, w)
+func newWorker(i int, w *world, background bool) *worker {
+	worker := &worker{
+		m: w.m, k: w.k, drive: w.drive, background: background, collection: fmt.Sprintf("lab%d", i),
+		dice: rand.New(rand.NewPCG(*seed, uint64(i))), guests: w.guests, last: map[string][]byte{},
 	}
-	return all
-}
-
-func namesOf(workers []*worker) (all []*name) {
-	for _, w := range workers {
-		all = append(all, w.names...)
+	for _, image := range []string{"one", "two"} {
+		worker.names = append(worker.names, &name{collection: worker.collection, image: image, has: tags{}})
 	}
-	return all
+	return worker
 }
 
 // dead says whether an error is what a system call gets whose mount has died.
@@ -54,60 +45,38 @@ func dead(err error) bool {
 	return errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// work lets the workers work until stop is closed or the mount dies; no other error may occur.
-func work(t *testing.T, workers []*worker, stop <-chan struct{}) (wait func()) {
-	t.Helper()
-	var wg sync.WaitGroup
-	errs := make([]error, len(workers))
-	for i, w := range workers {
-		wg.Go(func() {
-			for errs[i] == nil {
-				select {
-				case <-stop:
-					return
-				default:
-					errs[i] = w.something()
-				}
-			}
-		})
-	}
-	return func() {
-		t.Helper()
-		wg.Wait()
-		for i, err := range errs {
-			if !dead(err) {
-				require.NoError(t, err, "worker %d", i)
-			}
-		}
-	}
-}
-
 // something is one thing to do, by the dice.
 func (w *worker) something() error {
 	n := w.names[w.dice.IntN(len(w.names))]
 	tag := []string{"a", "b"}[w.dice.IntN(2)]
 	other := map[string]string{"a": "b", "b": "a"}[tag]
-	switch roll := w.dice.IntN(12); {
-	case roll < 4:
-		b, sum, err := w.k.content(0)
-		if err != nil {
-			return err
-		}
-		return w.push(n, tag, b, sum)
+	newest := n.has.newest(tag)
+	switch roll := w.dice.IntN(16); {
 	case roll < 6:
 		b, sum, err := w.k.content(0)
 		if err != nil {
 			return err
 		}
+		if roll < 4 {
+			return w.push(n, tag, b, sum)
+		}
 		return w.pushByRename(n, tag, b, sum)
-	case roll < 7 && n.has.newest(other) != "" && w.last[n.has.newest(other)] != nil:
+	case roll < 7 && w.last[n.has.newest(other)] != nil:
 		sum := n.has.newest(other)
 		return w.push(n, tag, w.last[sum], sum)
-	case roll < 8 && n.has.newest(tag) != "" && !overlap(n.has[tag], n.has[other]):
+	case roll < 8 && newest != "" && !overlap(n.has[tag], n.has[other]):
 		return w.retag(n, tag, other)
-	case roll < 9 && n.has.newest(tag) != "":
+	case roll < 10 && newest != "":
 		return w.remove(n, tag)
-	case n.has.newest(tag) != "":
+	case roll < 11 && w.last[newest] != nil:
+		return w.edit(n, tag)
+	case roll < 12 && w.last[newest] != nil:
+		return w.truncate(n, tag)
+	case roll < 13:
+		return w.writeNote()
+	case roll < 15 && len(w.guests) > 0:
+		return w.guests[w.dice.IntN(len(w.guests))].readSome(w.m, w.dice)
+	case newest != "":
 		return w.read(n, tag)
 	}
 	return nil
@@ -120,7 +89,7 @@ func overlap(a, b []string) bool {
 // push copies content to the file of a tag, as cp does.
 func (w *worker) push(n *name, tag string, content []byte, sum string) error {
 	n.attempt("a push to "+tag, n.has.with(tag, sum))
-	if err := w.mkdir(n); err != nil {
+	if err := w.mkdir(); err != nil {
 		return err
 	}
 	if err := w.write(n, w.m.path(n, tag), content, sum); err != nil {
@@ -132,7 +101,7 @@ func (w *worker) push(n *name, tag string, content []byte, sum string) error {
 // pushByRename writes a draft and renames it to the file of a tag, as rsync does.
 func (w *worker) pushByRename(n *name, tag string, content []byte, sum string) error {
 	n.attempt("a rename to "+tag, n.has.with(tag, sum))
-	if err := w.mkdir(n); err != nil {
+	if err := w.mkdir(); err != nil {
 		return err
 	}
 	part := filepath.Join(w.m.dir, n.collection, "."+n.image+".part")
@@ -148,10 +117,9 @@ func (w *worker) pushByRename(n *name, tag string, content []byte, sum string) e
 // pushed notes a push that was acknowledged. What that means depends on the mode: Drive has it, or it is in the journal,
 // and Drive has it when fsync returns.
 func (w *worker) pushed(n *name, tag string, content []byte, sum string) error {
+	w.last[sum] = content
 	if w.background {
-		n.has = n.may[0]
-		n.attempt("to wait for the push to "+tag, n.has)
-		n.kept = ""
+		n.done()
 		if w.dice.IntN(2) == 0 {
 			return nil
 		}
@@ -163,25 +131,28 @@ func (w *worker) pushed(n *name, tag string, content []byte, sum string) error {
 			return fmt.Errorf("sync %s:%s: %w", n, tag, err)
 		}
 	}
-	if w.user != nil && !slices.ContainsFunc(w.user.Files(), func(f drivetest.File) bool {
-		return !f.Trashed && f.MD5 == sum && f.Properties["collection"] == n.collection && f.Properties["image"] == n.image && f.Properties["tag"] == tag
-	}) {
+	has, err := w.drive.has(n, tag, sum)
+	if err != nil {
+		return fmt.Errorf("ask the Drive: %w", err)
+	}
+	if !has {
 		return fmt.Errorf("%s:%s was acknowledged, and Drive does not have it", n, tag)
 	}
-	w.last[sum] = content
-	n.done()
+	if !w.background {
+		n.done()
+	}
 	return nil
 }
 
-func (w *worker) mkdir(n *name) error {
-	err := os.Mkdir(filepath.Join(w.m.dir, n.collection), 0o755)
+func (w *worker) mkdir() error {
+	err := os.Mkdir(filepath.Join(w.m.dir, w.collection), 0o755)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
 	return err
 }
 
-// write writes a file in pieces and closes it.
+// write writes a file in pieces, syncs it perhaps, and closes it.
 func (w *worker) write(n *name, path string, content []byte, sum string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 	if err != nil {
@@ -197,7 +168,44 @@ func (w *worker) write(n *name, path string, content []byte, sum string) error {
 	}
 	n.kept = sum
 	w.pushes++
+	if w.dice.IntN(3) == 0 {
+		if err := f.Sync(); err != nil {
+			return errors.Join(err, f.Close())
+		}
+		n.synced = sum
+	}
 	return f.Close()
+}
+
+// edit changes some bytes of a published image in place, as signing it does.
+func (w *worker) edit(n *name, tag string) error {
+	content, at, sum := w.k.changed(w.last[n.has.newest(tag)])
+	n.attempt("an edit of "+tag, n.has.with(tag, sum))
+	f, err := os.OpenFile(w.m.path(n, tag), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open %s:%s to edit it: %w", n, tag, err)
+	}
+	if _, err := f.WriteAt(content[at:at+8], at); err != nil {
+		return errors.Join(fmt.Errorf("edit %s:%s: %w", n, tag, err), f.Close())
+	}
+	n.kept = sum
+	w.pushes++
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("close %s:%s after an edit: %w", n, tag, err)
+	}
+	return w.pushed(n, tag, content, sum)
+}
+
+// truncate tries to make half an image of a published one, which is refused.
+func (w *worker) truncate(n *name, tag string) error {
+	sum := n.has.newest(tag)
+	n.attempt("a refused truncate of "+tag, n.has)
+	err := os.Truncate(w.m.path(n, tag), int64(len(w.last[sum])/2))
+	if !errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("truncate %s:%s to a half: want EINVAL: %w", n, tag, err)
+	}
+	n.settle()
+	return w.read(n, tag)
 }
 
 // retag moves a tag, with all its versions, onto another one.
@@ -213,12 +221,7 @@ func (w *worker) retag(n *name, from, to string) error {
 		}
 	}
 	n.attempt("a move of "+from+" to "+to, may...)
-	err := os.Rename(w.m.path(n, from), w.m.path(n, to))
-	if w.background && errors.Is(err, syscall.EBUSY) { // it is on its way to Drive under its old name
-		n.settle()
-		return nil
-	}
-	if err != nil {
+	if err := os.Rename(w.m.path(n, from), w.m.path(n, to)); err != nil {
 		return fmt.Errorf("move %s:%s to %s: %w", n, from, to, err)
 	}
 	n.done()
@@ -228,12 +231,7 @@ func (w *worker) retag(n *name, from, to string) error {
 // remove removes the newest version of a tag.
 func (w *worker) remove(n *name, tag string) error {
 	n.attempt("a removal of "+tag, n.has.without(tag))
-	err := os.Remove(w.m.path(n, tag))
-	if w.background && errors.Is(err, syscall.EBUSY) { // Drive has it, and is about to be recorded
-		n.settle()
-		return nil
-	}
-	if err != nil {
+	if err := os.Remove(w.m.path(n, tag)); err != nil {
 		return fmt.Errorf("remove %s:%s: %w", n, tag, err)
 	}
 	n.done()
@@ -250,4 +248,30 @@ func (w *worker) read(n *name, tag string) error {
 		return fmt.Errorf("%s:%s reads as %s (%d bytes), acknowledged was %v", n, tag, sum, len(b), n.has)
 	}
 	return nil
+}
+
+func (w *worker) notePath() string { return filepath.Join(w.m.dir, w.collection, "note.txt") }
+
+// writeNote replaces the note, as a careful editor saves: a new file, synced, renamed onto the old.
+func (w *worker) writeNote() error {
+	if err := w.mkdir(); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("note %d\n", w.dice.Uint64())
+	w.note.may = strings.Repeat(text, 1+w.dice.IntN(3000))
+	path := filepath.Join(filepath.Dir(w.notePath()), ".note.new")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	_, err = f.WriteString(w.note.may)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(path, w.notePath()); err != nil {
+		return fmt.Errorf("save the note: %w", err)
+	}
+	w.note = note{has: w.note.may}
+	total.operations.Add(1)
+	return w.checkNote()
 }

@@ -1,0 +1,58 @@
+//go:build crash
+
+package crash
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// points are all the crash points of the program.
+var points = []string{
+	"draft.created", "draft.moved", "draft.buried", "draft.unlinked", "draft.synced", "draft.sealed", "id.reserved", "session.opened",
+	"session.recorded", "chunk.sent", "drive.answered", "uploaded", "committed", "draft.adopted", "disposed", "blocks.synced",
+	"records.stored", "image.patched", "image.trashed",
+}
+
+func TestKilledAtEachPoint(t *testing.T) {
+	for _, mode := range []mode{{push: "background"}, {push: "background", disk: "ext4"}, {push: "close", disk: "ext4-writeback"}, {push: "background", disk: "xfs"}} {
+		name := "kill"
+		if mode.disk != "" {
+			name = "power cut, " + mode.disk
+		}
+		t.Run(name, func(t *testing.T) { killAtEachPoint(t, mode) })
+	}
+}
+
+func killAtEachPoint(t *testing.T, mode mode) {
+	w := newWorld(t, mode)
+	for _, point := range points {
+		t.Log(point)
+		err := w.m.start(point)
+		if !errors.Is(err, errDied) {
+			require.NoError(t, err, point)
+			if point == "chunk.sent" { // only what is larger than a chunk has more than one
+				b, sum, err := w.k.content(20 << 20)
+				require.NoError(t, err)
+				if err := w.workers[0].push(w.workers[0].names[0], "a", b, sum); !dead(err) {
+					require.NoError(t, err)
+				}
+			}
+			wait := w.work(w.m.ended)
+			w.m.died()
+			if w.disk != nil {
+				w.disk.cut(t)
+			}
+			wait()
+			w.m.kill()
+			total.kills.Add(1)
+			if w.disk != nil {
+				w.powerless()
+			}
+		}
+		w.empty()
+		w.m.kill()
+	}
+}
