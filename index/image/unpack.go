@@ -44,14 +44,14 @@ func (s *squashfs) unpackWith(src []byte, limit int) ([]byte, error) {
 		z, err := zlib.NewReader(bytes.NewReader(src))
 		return drain(z, err, limit)
 	case squashLZMA:
-		z, err := lzma.ReaderConfig{DictCap: squashMaxBlock}.NewReader(bytes.NewReader(src))
+		z, err := lzma.ReaderConfig{DictCap: squashMaxBlock}.NewReader(bytes.NewReader(smallDictionary(src, limit)))
 		return drain(z, err, limit)
 	case squashXZ:
 		payload, err := xzPayload(src)
 		if err != nil {
 			return nil, err
 		}
-		z, err := lzma.Reader2Config{DictCap: squashMaxBlock}.NewReader2(bytes.NewReader(payload))
+		z, err := lzma.Reader2Config{DictCap: max(limit, lzma.MinDictCap)}.NewReader2(bytes.NewReader(payload))
 		return drain(z, err, limit)
 	case squashLZ4:
 		data := make([]byte, limit)
@@ -80,6 +80,18 @@ func (s *squashfs) unpackWith(src []byte, limit int) ([]byte, error) {
 	return nil, fmt.Errorf("squashfs compressor %d: %w", s.super.Compression, ErrUnsupported)
 }
 
+// smallDictionary makes the header of src, an LZMA stream, ask for no more dictionary than it can use to make limit
+// bytes: the reader provides what is asked for, for each of the thousands of blocks there may be.
+func smallDictionary(src []byte, limit int) []byte {
+	if len(src) < lzma.HeaderLen {
+		return src
+	}
+	src = bytes.Clone(src)
+	size := src[1:5]
+	binary.LittleEndian.PutUint32(size, min(binary.LittleEndian.Uint32(size), uint32(limit)))
+	return src
+}
+
 // drain reads z, made with err, to its end or to a byte more than limit.
 func drain(z io.Reader, err error, limit int) ([]byte, error) {
 	if err == nil {
@@ -93,7 +105,7 @@ func drain(z io.Reader, err error, limit int) ([]byte, error) {
 
 // xzPayload cuts the LZMA2 data out of an xz stream of one block (file format: tukaani.org/xz/xz-file-format.txt). The
 // container is skipped by hand because its header may ask for 4 GiB of dictionary, which an xz reader would provide,
-// while squashfs never needs more than a block. Its checksum is not looked at: Drive's digests cover the whole image.
+// while nothing needs more than it unpacks to. Its checksum is not looked at: Drive's digests cover the whole image.
 func xzPayload(src []byte) ([]byte, error) {
 	const streamHeader = 12
 	bad := fmt.Errorf("%w: xz block", ErrCorrupt)
