@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -45,6 +46,9 @@ func (n draftNode) Attr(_ context.Context, a *fuse.Attr) error {
 	}
 	n.fs.fill(a, draftInode(n.id), mode, d.Modified())
 	setSize(a, d.Size())
+	if _, gone := n.fs.drafts.find(n.id); gone {
+		a.Nlink = 0
+	}
 	a.Valid = 0
 	return nil
 }
@@ -157,6 +161,8 @@ var (
 	_ fusefs.HandleWriter   = (*draftHandle)(nil)
 	_ fusefs.HandleFlusher  = (*draftHandle)(nil)
 	_ fusefs.HandleReleaser = (*draftHandle)(nil)
+
+	_ fusefs.HandleFAllocater = (*draftHandle)(nil)
 )
 
 func (h *draftHandle) name() string { return h.draft.Place().String() }
@@ -184,6 +190,20 @@ func (h *draftHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 	n, err := h.draft.WriteAt(ctx, req.Data, req.Offset)
 	resp.Size = n
 	return h.fs.reply("write "+h.name(), err)
+}
+
+// FAllocate takes room on the local disk, or gives it back.
+func (h *draftHandle) FAllocate(ctx context.Context, req *fuse.FAllocateRequest) error {
+	what := "allocate " + h.name()
+	ctx, done := patient(ctx)
+	defer done()
+	if err := h.fs.drafts.admits(h.draft, h.opener); err != nil {
+		return h.fs.reply(what, err)
+	}
+	if req.Offset > math.MaxInt64 || req.Length > math.MaxInt64 {
+		return h.fs.reply(what, syscall.EFBIG)
+	}
+	return h.fs.reply(what, h.draft.Allocate(ctx, uint32(req.Mode), int64(req.Offset), int64(req.Length)))
 }
 
 // Flush comes with every close(2) of a descriptor, before the first write too: it is a question, not an order. A whole

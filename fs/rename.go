@@ -97,11 +97,16 @@ func (fsys *FS) moveDraft(ctx context.Context, d *index.Draft, to index.Place) e
 	if err := fsys.ensureLibrary(to); err != nil {
 		return err
 	}
+	replaced, isReplaced := fsys.ix.Draft(to)
 	if err := fsys.ix.MoveDraft(ctx, d, to); errors.Is(err, index.ErrPartial) {
 		// Not the EINVAL of close(2): mv takes it for a directory moved into itself, and says so.
 		return &refusal{syscall.ENODATA, err.Error()}
 	} else if err != nil {
 		return err
+	}
+	if isReplaced {
+		fsys.drafts.update(replaced, func(od *openDraft) { od.gone = true })
+		fsys.drafts.tidy(replaced)
 	}
 	if ref, _, ok := to.Ref(); ok && to.Tag != "" {
 		if img, err := fsys.ix.Lookup("", ref); err == nil {
