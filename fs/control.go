@@ -30,6 +30,7 @@ var controls = map[string]control{
 	"prefetch":  {run: (*FS).runPrefetch},
 	"refresh":   {run: (*FS).runRefresh},
 	"push":      {run: (*FS).runPush},
+	"control":   {run: (*FS).runControl},
 }
 
 // controlDir is .sregfs itself. It is not listed at the top, and it is the owner's alone: what it shows, others who are

@@ -39,6 +39,7 @@ type Options struct {
 	CacheSize    int64         // bytes; 0 = default
 	CacheMinFree int64         // bytes; 0 = default
 	Poll         time.Duration // between polls of the changes feed; default 10 s, less than 0 = never (Refresh still works)
+	Known        bool          // Open lists nothing, not even the first time: what is on record is all there is until Refresh
 	Mount        string        // mount point, recorded for whoever finds the state in use
 	Thumbnail    []byte        // PNG, JPEG or GIF sent with each push; nil = none
 	Log          logrus.FieldLogger

@@ -27,19 +27,31 @@ func (ix *Index) writable(img Image) error {
 // Remove takes img off Drive as Options.Remove says: into the bin, for good, or not at all (ErrReadOnly). An image that
 // is gone already is success. Directories this empties stay until Rmdir.
 func (ix *Index) Remove(ctx context.Context, img Image) error {
-	if err := ix.remove(ctx, img); err != nil {
+	if err := ix.remove(ctx, img, ix.o.Remove); err != nil {
 		return fmt.Errorf("remove %s: %w", img.Ref, err)
 	}
 	return nil
 }
 
-func (ix *Index) remove(ctx context.Context, img Image) error {
+// Delete is Remove for good, where removing is not switched off.
+func (ix *Index) Delete(ctx context.Context, img Image) error {
+	how := RemoveDelete
+	if ix.o.Remove == RemoveDeny {
+		how = RemoveDeny
+	}
+	if err := ix.remove(ctx, img, how); err != nil {
+		return fmt.Errorf("delete %s: %w", img.Ref, err)
+	}
+	return nil
+}
+
+func (ix *Index) remove(ctx context.Context, img Image, how Removal) error {
 	if err := ix.writable(img); err != nil {
 		return err
 	}
 	defer ix.cat.changing(img.File)()
 	var err error
-	switch ix.o.Remove {
+	switch how {
 	case RemoveTrash:
 		err = ix.drive.Trash(ctx, img.File)
 	case RemoveDelete:

@@ -22,55 +22,86 @@ import (
 
 func (a *app) pullCommand() *cobra.Command {
 	var name string
-	var force bool
+	var force, noCache bool
 	c := &cobra.Command{
-		Use:   "pull IMAGE",
+		Use:   "pull IMAGE…",
 		Short: "Fetch an image to this machine, and check it",
 		Long: `Fetch IMAGE to STORAGE/collection/image/tag@version.sif, where STORAGE is
-SREGISTRY_STORAGE (default ~/.singularity/shub), or to the file given by --name.
-The bytes are checked against Drive's digest before the file gets its name.`,
-		Example: "  sregfs pull vsoch/hello-world:latest\n  sregfs pull --name hello.sif vsoch/hello-world",
-		Args:    cobra.ExactArgs(1),
+SREGISTRY_STORAGE (default ~/.singularity/shub), or to the file given by --name,
+or with --no-cache to collection-image:tag.sif in the working directory. The
+bytes are checked against Drive's digest before the file gets its name; those
+that have arrived when a pull is interrupted are not fetched again by the next.`,
+		Example:           "  sregfs pull vsoch/hello-world:latest\n  sregfs pull --name hello.sif vsoch/hello-world",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if name != "" && (len(args) > 1 || noCache) {
+				return usagef("--name is for one image, and without --no-cache")
+			}
 			a.announce()
-			a.say("Searching for %s in drive://%s", args[0], a.set.folder())
-			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
+			return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {
+				a.say("Searching for %s in drive://%s", img, a.set.folder())
 				target := name
-				if target == "" {
-					target = a.stored(img)
+				if noCache {
+					target = strings.ReplaceAll(img.Dir(), "/", "-") + "-" + img.TagDir() + img.Ext
 				}
-				had, err := a.haveAlready(target, img, force || name == "")
-				if err != nil {
-					return err
-				}
-				if !had {
-					if err := a.fetch(cmd.Context(), reg, img, target); err != nil {
-						return fmt.Errorf("pull %s: %w", img, err)
-					}
-				}
-				if a.set.JSON {
-					return a.printJSON(struct {
-						Path  string      `json:"path"`
-						Image index.Image `json:"image"`
-					}{target, img}, "")
-				}
-				word := "new"
-				if had {
-					word = "update"
-				}
-				a.say("[container][%s] %s", word, img)
-				if a.set.Quiet {
-					fmt.Fprintln(a.out, target)
-					return nil
-				}
-				fmt.Fprintf(a.out, "Success! %s\n", target)
-				return nil
+				return a.pull(cmd.Context(), reg, img, target, force)
 			})
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "file to write")
 	c.Flags().BoolVarP(&force, "force", "f", false, "replace a file that is there")
+	c.Flags().BoolVar(&noCache, "no-cache", false, "write to the working directory, not to the storage")
 	return c
+}
+
+// pull brings img to target, or to the storage if that is "".
+func (a *app) pull(ctx context.Context, reg registry, img index.Image, target string, force bool) error {
+	had := false
+	var err error
+	if target == "" {
+		target, force = a.stored(img), true
+		if c, ok := a.copyOf(img); ok {
+			if had, err = sameContent(c.path, img); err != nil {
+				return err
+			}
+			if had {
+				target = c.path
+			}
+		}
+	}
+	if !had {
+		if had, err = a.haveAlready(target, img, force); err != nil {
+			return err
+		}
+	}
+	if !had {
+		if err := a.fetch(ctx, reg, img, target); err != nil {
+			return fmt.Errorf("pull %s: %w", img, err)
+		}
+	}
+	if a.set.JSON {
+		path, err := filepath.Abs(target)
+		if err != nil {
+			return err
+		}
+		return a.printJSON(a.imageJSON(img, path), "")
+	}
+	a.say("[container][%s] %s", newOrUpdate(!had), img)
+	if a.set.Quiet {
+		fmt.Fprintln(a.out, target)
+		return nil
+	}
+	fmt.Fprintf(a.out, "Success! %s\n", target)
+	return nil
+}
+
+// newOrUpdate is how the registry tool tells whether it had a container before.
+func newOrUpdate(isNew bool) string {
+	if isNew {
+		return "new"
+	}
+	return "update"
 }
 
 // haveAlready says whether target holds the image's bytes. Another file there
@@ -84,23 +115,28 @@ func (a *app) haveAlready(target string, img index.Image, replace bool) (bool, e
 		return false, localFile(err)
 	}
 	if fi.Mode().IsRegular() && fi.Size() == img.Size {
-		f, err := os.Open(target)
-		if err != nil {
-			return false, localFile(err)
-		}
-		defer f.Close()
-		sum := newDigest(img)
-		if _, err := io.Copy(sum, f); err != nil {
-			return false, localFile(err)
-		}
-		if sum.check() == nil {
-			return true, nil
+		if same, err := sameContent(target, img); same || err != nil {
+			return same, err
 		}
 	}
 	if !replace || !fi.Mode().IsRegular() {
 		return false, fmt.Errorf("%s: %w; --force replaces it", target, iofs.ErrExist)
 	}
 	return false, nil
+}
+
+// sameContent says whether the file at path has the image's bytes.
+func sameContent(path string, img index.Image) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, localFile(err)
+	}
+	defer f.Close()
+	sum := newDigest(img)
+	if _, err := io.Copy(sum, f); err != nil {
+		return false, localFile(err)
+	}
+	return sum.check() == nil, nil
 }
 
 // fetch writes the image to target: first beside it, then, checked and on

@@ -46,7 +46,7 @@ func (a *app) pushCommand() *cobra.Command {
 				return err
 			}
 			if a.set.JSON {
-				return a.printJSON(img, "")
+				return a.printImage(img)
 			}
 			fmt.Fprintln(a.out, printable(img.Name))
 			return nil

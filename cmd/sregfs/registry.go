@@ -2,15 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
-
-	"github.com/sirupsen/logrus"
+	"maps"
+	"slices"
 
 	"sregfs/drive"
 	"sregfs/index"
@@ -22,6 +17,10 @@ import (
 type registry interface {
 	// Images lists my registry, newest first within a tag, then what others share with me.
 	Images(ctx context.Context) ([]index.Image, error)
+	// Resolve finds the one image that text names; see index.Resolve.
+	Resolve(ctx context.Context, text string) (index.Image, error)
+	// Refresh asks Drive for what changed.
+	Refresh(ctx context.Context) error
 	// Open gives the image's bytes.
 	Open(ctx context.Context, img index.Image) (content, error)
 	// Metafiles gives what the image says of itself.
@@ -34,6 +33,20 @@ type registry interface {
 	Shares(ctx context.Context, img index.Image) ([]string, error)
 	// Unshare takes email's access away.
 	Unshare(ctx context.Context, img index.Image, email string) error
+	// Retag gives the image another name.
+	Retag(ctx context.Context, img index.Image, to image.Ref) (index.Image, error)
+	// Remove takes the image off Drive, into the bin or for good.
+	Remove(ctx context.Context, img index.Image, forGood bool) error
+	// SetLabels sets labels; a nil value removes one.
+	SetLabels(ctx context.Context, img index.Image, labels map[string]*string) (index.Image, error)
+	// Held says how much of the image the cache holds.
+	Held(ctx context.Context, img index.Image) (index.Held, error)
+	// Pin keeps what is cached of the image, or no longer does.
+	Pin(ctx context.Context, img index.Image, on bool) error
+	// Prefetch brings the whole image into the cache.
+	Prefetch(ctx context.Context, img index.Image) error
+	// Evict takes the image out of the cache.
+	Evict(ctx context.Context, img index.Image) error
 	// Path is where the image can be opened on this machine, "" if nowhere.
 	Path(img index.Image) string
 	Close() error
@@ -45,26 +58,51 @@ type content interface {
 	Close() error
 }
 
-// openRegistry chooses the way: a mount that owns the state directory, else
-// the index, brought up to date with Drive.
+// openRegistry opens the registry as it is now: by the mount that owns the
+// state directory, else by the index, brought up to date with Drive.
 func (a *app) openRegistry(ctx context.Context) (registry, error) {
+	reg, err := a.openState(ctx, index.Options{Poll: -1})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.refresh(ctx, reg); err != nil {
+		return nil, errors.Join(err, reg.Close())
+	}
+	return reg, nil
+}
+
+// openKnown opens the registry as it was last seen, and asks nobody: it needs
+// neither the network nor credentials.
+func (a *app) openKnown(ctx context.Context) (registry, error) {
+	return a.openState(ctx, index.Options{Poll: -1, Known: true})
+}
+
+func (a *app) openState(ctx context.Context, o index.Options) (registry, error) {
 	if holder, held := index.Holder(a.set.State); held {
 		if holder.Mount == "" {
 			return nil, &holder
 		}
 		return &mounted{dir: holder.Mount, log: a.log}, nil
 	}
-	ix, closeIndex, err := a.openIndex(ctx, index.Options{Poll: -1})
+	ix, closeIndex, err := a.openIndex(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := ix.Refresh(ctx); err != nil {
-		if ctx.Err() != nil || !passing(err) {
-			return nil, errors.Join(err, closeIndex())
-		}
-		a.log.Warnf("showing what was known before: %s", index.Sentence(err))
+	return &direct{ix: ix, close: closeIndex, auth: func() error { _, err := a.auth(); return err }}, nil
+}
+
+// refresh brings a registry that no mount keeps true up to date. Where Drive
+// cannot be asked now, what was known before is good enough.
+func (a *app) refresh(ctx context.Context, reg registry) error {
+	if _, kept := reg.(*mounted); kept {
+		return nil
 	}
-	return &direct{ix: ix, close: closeIndex}, nil
+	err := reg.Refresh(ctx)
+	if err == nil || ctx.Err() != nil || !passing(err) {
+		return err
+	}
+	a.log.Warnf("showing what was known before: %s", sentence(err))
+	return nil
 }
 
 // passing says that the registry as last seen is still worth showing.
@@ -76,10 +114,13 @@ func passing(err error) bool {
 // shares; o brings the rest. The function returned closes it and its client.
 func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, func() error, error) {
 	auth, authErr := a.auth()
-	if authErr != nil && !errors.Is(authErr, drive.ErrNoCredentials) {
+	if authErr != nil && !o.Known && !errors.Is(authErr, drive.ErrNoCredentials) {
 		return nil, nil, authErr
 	}
 	picture, err := thumbnail()
+	if err != nil && o.Known {
+		picture, err = robot() // what is looked at here needs no picture
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -111,6 +152,7 @@ func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, fun
 type direct struct {
 	ix    *index.Index
 	close func() error
+	auth  func() error // why there is no sign-in to ask Drive with, if there is none
 }
 
 func (d *direct) Images(context.Context) ([]index.Image, error) { return d.ix.Images(), nil }
@@ -151,171 +193,53 @@ func (d *direct) Unshare(ctx context.Context, img index.Image, email string) err
 	return d.ix.Unshare(ctx, img, email)
 }
 
+func (d *direct) Resolve(_ context.Context, text string) (index.Image, error) {
+	return d.ix.Resolve(text)
+}
+
+func (d *direct) Refresh(ctx context.Context) error {
+	if err := d.auth(); err != nil {
+		return err
+	}
+	return d.ix.Refresh(ctx)
+}
+
+func (d *direct) Retag(ctx context.Context, img index.Image, to image.Ref) (index.Image, error) {
+	return d.ix.Retag(ctx, img, to)
+}
+
+func (d *direct) Remove(ctx context.Context, img index.Image, forGood bool) error {
+	if forGood {
+		return d.ix.Delete(ctx, img)
+	}
+	return d.ix.Remove(ctx, img)
+}
+
+func (d *direct) SetLabels(ctx context.Context, img index.Image, labels map[string]*string) (index.Image, error) {
+	var err error
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if img, err = d.ix.SetLabel(ctx, img, key, labels[key]); err != nil {
+			return index.Image{}, err
+		}
+	}
+	return img, nil
+}
+
+func (d *direct) Held(_ context.Context, img index.Image) (index.Held, error) {
+	return d.ix.Held(img), nil
+}
+
+func (d *direct) Pin(_ context.Context, img index.Image, on bool) error {
+	if on {
+		return d.ix.Pin(img)
+	}
+	return d.ix.Unpin(img)
+}
+
+func (d *direct) Prefetch(ctx context.Context, img index.Image) error { return d.ix.Prefetch(ctx, img) }
+
+func (d *direct) Evict(_ context.Context, img index.Image) error { return d.ix.Evict(img) }
+
 func (d *direct) Path(index.Image) string { return "" }
 
 func (d *direct) Close() error { return d.close() }
-
-// mounted is a registry behind the mount at dir.
-type mounted struct {
-	dir string
-	log logrus.FieldLogger
-}
-
-func (m *mounted) control(name string) string { return filepath.Join(m.dir, image.ControlDir, name) }
-
-func (m *mounted) Images(context.Context) ([]index.Image, error) {
-	f, err := os.Open(m.control("images"))
-	if err != nil {
-		return nil, fmt.Errorf("ask the mount: %w", err)
-	}
-	defer f.Close()
-	var all []index.Image
-	for dec := json.NewDecoder(f); ; {
-		var img index.Image
-		switch err := dec.Decode(&img); {
-		case errors.Is(err, io.EOF):
-			return all, nil
-		case err != nil:
-			return nil, fmt.Errorf("ask the mount: %w", err)
-		}
-		all = append(all, img)
-	}
-}
-
-// mountedFile is an image opened through the mount.
-type mountedFile struct{ *os.File }
-
-func (f mountedFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	return f.File.ReadAt(p, off)
-}
-
-func (m *mounted) Open(_ context.Context, img index.Image) (content, error) {
-	f, err := os.Open(m.Path(img))
-	if err != nil {
-		return nil, err
-	}
-	return mountedFile{f}, nil
-}
-
-func (m *mounted) Metafiles(_ context.Context, img index.Image) (image.Meta, error) {
-	f, err := os.Open(m.Path(img))
-	if err != nil {
-		return image.Meta{}, err
-	}
-	defer f.Close()
-	return image.Metafiles(f, img.Size)
-}
-
-// Push copies the file onto the name in the mount: close returns when Drive
-// has it, or with the reason why not.
-func (m *mounted) Push(ctx context.Context, path string, ref image.Ref, ext string, progress func(done, total int64)) (index.Image, error) {
-	src, err := os.Open(path)
-	if err != nil {
-		return index.Image{}, localFile(err)
-	}
-	defer src.Close()
-	dir := filepath.Join(m.dir, ref.Dir())
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return index.Image{}, err
-	}
-	target := filepath.Join(dir, ref.TagFile(ext))
-	dst, err := os.Create(target)
-	if err != nil {
-		return index.Image{}, err
-	}
-	_, err = io.Copy(dst, contextReader{ctx, src})
-	if err != nil {
-		return index.Image{}, errors.Join(err, dst.Close())
-	}
-	stop := m.watchPush(ctx, ref, progress)
-	err = dst.Close()
-	stop()
-	if err != nil {
-		return index.Image{}, m.explain(ctx, ref, err)
-	}
-	all, err := m.Images(ctx)
-	if err != nil {
-		return index.Image{}, err
-	}
-	return index.Resolve(all, ref.String())
-}
-
-func (m *mounted) Share(_ context.Context, img index.Image, in index.Invite) (string, error) {
-	line := in.Email + " " + img.File + " " + in.Role
-	if !in.Notify {
-		line += " notify=no"
-	}
-	if in.Message != "" {
-		line += " message=" + strings.ReplaceAll(in.Message, "\n", " ")
-	}
-	return m.command("share", line)
-}
-
-func (m *mounted) Shares(_ context.Context, img index.Image) ([]string, error) {
-	answer, err := m.command("share", "ls "+img.File)
-	if err != nil || answer == "" {
-		return nil, err
-	}
-	return strings.Split(answer, "\n"), nil
-}
-
-func (m *mounted) Unshare(_ context.Context, img index.Image, email string) error {
-	_, err := m.command("share", "rm "+email+" "+img.File)
-	return err
-}
-
-// command writes one line to a control file and reads the answer back.
-func (m *mounted) command(file, line string) (string, error) {
-	f, err := os.OpenFile(m.control(file), os.O_RDWR, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	_, werr := f.WriteString(line + "\n")
-	answer, err := io.ReadAll(f)
-	text := strings.TrimSpace(string(answer))
-	if werr != nil {
-		var errno *os.PathError
-		if text != "" && errors.As(werr, &errno) {
-			return "", &answeredError{text: text, err: errno.Err}
-		}
-		return "", werr
-	}
-	return text, err
-}
-
-// answeredError is an errno together with the sentence the mount gave for it.
-type answeredError struct {
-	text string
-	err  error
-}
-
-func (e *answeredError) Error() string { return e.text }
-func (e *answeredError) Unwrap() error { return e.err }
-
-// Path is the version's own file in the mount.
-func (m *mounted) Path(img index.Image) string {
-	top := m.dir
-	if img.Space != "" {
-		top = filepath.Join(m.dir, image.SharedDir, image.EncodeName(img.Space))
-	}
-	return filepath.Join(top, img.Dir(), img.TagDir(), img.VersionFile(img.Ext))
-}
-
-func (m *mounted) Close() error { return nil }
-
-// contextReader ends a copy when its context does.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // it lives for one io.Copy, which takes no context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}

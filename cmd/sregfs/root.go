@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	if !started {
 		err = usageError{fmt.Errorf("%w; '%s --help' says how to call it", err, cmd.CommandPath())}
 	}
-	fmt.Fprintln(errOut, "ERROR "+sentence(err))
+	a.complain(err)
 	return exitCode(err)
 }
 
@@ -69,6 +69,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 ambiguous name, 5 sign-in,
 	root.AddGroup(
 		&cobra.Group{ID: "mount", Title: "The mount:"},
 		&cobra.Group{ID: "registry", Title: "The registry:"},
+		&cobra.Group{ID: "cache", Title: "What this machine keeps:"},
 		&cobra.Group{ID: "account", Title: "Sign-in:"},
 		&cobra.Group{ID: "try", Title: "Without an account:"},
 	)
@@ -79,13 +80,17 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 ambiguous name, 5 sign-in,
 		}
 	}
 	add("mount", a.mountCommand(), a.umountCommand(), a.statusCommand())
-	add("registry", a.searchCommand(), a.getCommand(), a.inspectCommand(), a.pushCommand(), a.pullCommand(), a.shareCommand())
+	add("registry", a.searchCommand(), a.recordCommand(), a.getCommand(), a.inspectCommand(), a.imagesCommand(), a.pullCommand(),
+		a.pushCommand(), a.shareCommand(), a.addCommand(), a.mvCommand(), a.renameCommand(), a.rmCommand(), a.labelsCommand(),
+		a.deleteCommand(), a.dedupeCommand())
+	add("cache", a.pinCommand(), a.unpinCommand(), a.prefetchCommand())
 	add("account", a.loginCommand(), a.logoutCommand())
 	add("try", a.emulatorCommand(), a.demoCommand())
 	root.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(a.out, version) },
 	})
+	root.AddCommand(a.jsonCommand())
 	root.Version = version
 	root.SetVersionTemplate("{{.Version}}\n")
 	return root

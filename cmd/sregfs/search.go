@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,10 +13,16 @@ import (
 )
 
 func (a *app) searchCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "search [QUERY…]",
-		Short:   "List the images, or those whose id, name or properties contain QUERY",
-		Example: "  sregfs search\n  sregfs search hello",
+	var ignoreCase bool
+	c := &cobra.Command{
+		Use:   "search [QUERY…]",
+		Short: "List the images, or those whose id, name or properties contain QUERY",
+		Long: `List the images of the registry, and those that others share with me. With
+queries, show for each what is known of the images whose Drive id, file name or
+one of whose properties contains it, as it is written.
+
+To find none is no error: the exit code is 0.`,
+		Example: "  sregfs search\n  sregfs search hello\n  sregfs search -i Ubuntu debian\n  sregfs search --json | jq -r '.[].uri'",
 		RunE: func(cmd *cobra.Command, queries []string) error {
 			a.announce()
 			reg, err := a.openRegistry(cmd.Context())
@@ -25,32 +34,48 @@ func (a *app) searchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			find := index.Search
+			if ignoreCase {
+				find = searchFold
+			}
 			if a.set.JSON {
-				return a.searchJSON(all, queries)
+				hits := all
+				if len(queries) > 0 {
+					hits = slices.DeleteFunc(slices.Clone(all), func(img index.Image) bool {
+						return !slices.ContainsFunc(queries, func(q string) bool { return len(find([]index.Image{img}, q)) > 0 })
+					})
+				}
+				out, err := a.imagesJSON(hits)
+				if err != nil {
+					return err
+				}
+				return a.printJSON(out, "")
 			}
 			if len(queries) == 0 {
 				a.listImages(all)
 			}
 			for _, q := range queries {
-				a.showHits(index.Search(all, q))
+				a.showHits(find(all, q))
 			}
 			return nil
 		},
 	}
+	c.Flags().BoolVarP(&ignoreCase, "ignore-case", "i", false, "find QUERY in upper and lower case")
+	c.Flags().String("endpoint", "", "accepted for scripts of the registry tool, and ignored as there")
+	return c
 }
 
-func (a *app) searchJSON(all []index.Image, queries []string) error {
-	hits := all
-	if len(queries) > 0 {
-		hits = nil
-		for _, q := range queries {
-			hits = append(hits, index.Search(all, q)...)
+// searchFold is index.Search without regard to case.
+func searchFold(images []index.Image, q string) []index.Image {
+	q = strings.ToLower(q)
+	return slices.DeleteFunc(slices.Clone(images), func(img index.Image) bool {
+		for _, text := range imageFields(img) {
+			if strings.Contains(strings.ToLower(text), q) {
+				return false
+			}
 		}
-	}
-	if hits == nil {
-		hits = []index.Image{}
-	}
-	return a.printJSON(hits, "")
+		return true
+	})
 }
 
 // listImages prints the registry as the tool's own page shows it.
@@ -72,15 +97,25 @@ func (a *app) showHits(hits []index.Image) {
 	for _, img := range hits {
 		fmt.Fprintln(a.out, displayURI(img))
 		fields := imageFields(img)
-		keys := make([]string, 0, len(fields))
-		for k := range fields {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		slices.SortStableFunc(keys, func(x, y string) int { return len(x) - len(y) })
-		for _, k := range keys {
+		for _, k := range fieldOrder(fields) {
 			fmt.Fprintf(a.out, "%-10s %s\n", printable(k), printable(fields[k]))
 		}
 		fmt.Fprintln(a.out)
 	}
+}
+
+// firstFields is the order of the page's example among keys of one length.
+var firstFields = []string{"id", "tag", "uri", "type", "name", "image", "version", "storage", "collection"}
+
+// fieldOrder is the keys of fields, the shortest first.
+func fieldOrder(fields map[string]string) []string {
+	rank := func(key string) int {
+		if i := slices.Index(firstFields, key); i >= 0 {
+			return i
+		}
+		return len(firstFields)
+	}
+	return slices.SortedFunc(maps.Keys(fields), func(x, y string) int {
+		return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(rank(x), rank(y)), cmp.Compare(x, y))
+	})
 }

@@ -12,20 +12,32 @@ func (a *app) shareCommand() *cobra.Command {
 	var in index.Invite
 	var quietly bool
 	c := &cobra.Command{
-		Use:     "share --email ADDRESS IMAGE",
-		Short:   "Let somebody read an image, by e-mail address",
-		Example: "  sregfs share --email ann@uni.edu vsoch/hello-world:latest\n  sregfs share ls vsoch/hello-world\n  sregfs share rm --email ann@uni.edu vsoch/hello-world",
-		Args:    cobra.ExactArgs(1),
+		Use:   "share --email ADDRESS IMAGE…",
+		Short: "Let somebody read an image, by e-mail address",
+		Long: `Let somebody see an image, by e-mail address: Drive sends a mail unless
+--no-notify, and the image appears in that person's registry. Sharing again
+changes nothing, or the role.`,
+		Example:           "  sregfs share --email ann@uni.edu vsoch/hello-world:latest\n  sregfs share ls vsoch/hello-world\n  sregfs share rm --email ann@uni.edu vsoch/hello-world",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if in.Email == "" {
 				return usagef("share needs --email ADDRESS")
 			}
 			in.Notify = !quietly
 			a.announce()
-			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
+			return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {
 				answer, err := reg.Share(cmd.Context(), img, in)
 				if err != nil {
 					return err
+				}
+				if a.set.JSON {
+					return a.printJSON(struct {
+						URI     string `json:"uri"`
+						ID      string `json:"id"`
+						Email   string `json:"email"`
+						Message string `json:"message"`
+					}{img.String(), img.File, in.Email, answer}, "")
 				}
 				a.say("%s", img.Short())
 				fmt.Fprintln(a.out, printable(answer))
@@ -40,8 +52,9 @@ func (a *app) shareCommand() *cobra.Command {
 
 	c.AddCommand(&cobra.Command{
 		Use: "ls IMAGE", Short: "List who may see an image", Args: cobra.ExactArgs(1),
+		Example: "  sregfs share ls vsoch/hello-world", ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
+			return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {
 				lines, err := reg.Shares(cmd.Context(), img)
 				if err != nil {
 					return err
@@ -58,12 +71,13 @@ func (a *app) shareCommand() *cobra.Command {
 	})
 	var email string
 	rm := &cobra.Command{
-		Use: "rm --email ADDRESS IMAGE", Short: "Take somebody's access to an image away", Args: cobra.ExactArgs(1),
+		Use: "rm --email ADDRESS IMAGE", Short: "Take somebody's access to an image away", Args: cobra.MinimumNArgs(1),
+		Example: "  sregfs share rm --email ann@uni.edu vsoch/hello-world", ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if email == "" {
 				return usagef("share rm needs --email ADDRESS")
 			}
-			return a.withImage(cmd.Context(), args[0], func(reg registry, img index.Image) error {
+			return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {
 				if err := reg.Unshare(cmd.Context(), img, email); err != nil {
 					return err
 				}

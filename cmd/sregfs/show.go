@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -16,7 +14,6 @@ import (
 
 	"sregfs/drive"
 	"sregfs/index"
-	"sregfs/index/image"
 )
 
 // displayURI is the image's name as the registry stores it: the uri property,
@@ -88,16 +85,10 @@ func (f *plainLog) Format(e *logrus.Entry) ([]byte, error) {
 	return f.TextFormatter.Format(e)
 }
 
-// stored is where pull puts the image: STORAGE/collection/image/tag@version.sif.
-func (a *app) stored(img index.Image) string {
-	return filepath.Join(a.set.Storage, img.Dir(), image.EncodeName(img.Ref.Image), image.EncodeName(img.Tag+"@"+img.Version)+img.Ext)
-}
-
 // where is the image's place on this machine, else its URL.
 func (a *app) where(reg registry, img index.Image) string {
-	path := a.stored(img)
-	if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() && fi.Size() == img.Size {
-		return path
+	if c, ok := a.copyOf(img); ok {
+		return c.path
 	}
 	return cmp.Or(reg.Path(img), drive.ContentURL(a.set.URL, img.File))
 }
