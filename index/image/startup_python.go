@@ -1,0 +1,84 @@
+package image
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// pythonName is what Python's executables are called.
+var pythonName = regexp.MustCompile(`^python(3|3\.(\d{1,2}))?$`)
+
+// Modules that Python 3 imports before it runs anything, as far as they are files: up to 3.10 all of these are, later
+// ones are part of the executable but for pythonFiles.
+var (
+	pythonModules = []string{"codecs", "io", "abc", "site", "os", "stat", "posixpath", "genericpath", "_collections_abc", "_sitebuiltins", "_bootlocale"}
+	pythonFiles   = []string{"encodings/__init__", "encodings/aliases", "encodings/utf_8", "sitecustomize", "usercustomize", "linecache"}
+)
+
+// frozenSince is the minor version of Python 3 from which on its first modules are part of the executable.
+const frozenSince = 11
+
+// python names what Python reads at its start, if real, to which p leads, is one.
+func (s *starter) python(p, real string) {
+	m := pythonName.FindStringSubmatch(path.Base(real))
+	if m == nil {
+		return
+	}
+	prefix := path.Dir(path.Dir(real))
+	for _, venv := range []string{path.Dir(path.Dir(p)), path.Dir(p)} {
+		s.name(path.Join(venv, "pyvenv.cfg"))
+	}
+	minor, err := strconv.Atoi(m[2])
+	if err != nil {
+		if minor = s.pythonMinor(prefix); minor < 0 {
+			return
+		}
+	}
+	name := "python3." + strconv.Itoa(minor)
+	lib := path.Join(prefix, "lib", name)
+	if s.resolve(path.Join(lib, "encodings")).in == nil {
+		lib = path.Join(prefix, "lib64", name)
+	}
+	s.name(path.Join(prefix, "lib", "python3"+strconv.Itoa(minor)+".zip"))
+	for _, dir := range []string{"", "lib-dynload", "encodings", "__pycache__", "encodings/__pycache__"} {
+		s.list(path.Join(lib, dir))
+	}
+	modules := pythonFiles
+	if minor < frozenSince {
+		modules = slices.Concat(pythonFiles, pythonModules)
+	}
+	for _, module := range modules {
+		dir, base := path.Split(module)
+		if s.name(path.Join(lib, dir, "__pycache__", base+".cpython-3"+strconv.Itoa(minor)+".pyc")) == nil {
+			s.name(path.Join(lib, module+".py"))
+		}
+	}
+	for _, dir := range []string{
+		path.Join(path.Dir(path.Dir(p)), "lib", name, "site-packages"), path.Join(lib, "site-packages"),
+		"/usr/local/lib/" + name + "/dist-packages", path.Join(prefix, "lib/python3/dist-packages"),
+	} {
+		for _, entry := range s.list(dir) {
+			if strings.HasSuffix(entry, ".pth") {
+				s.name(path.Join(dir, entry))
+			}
+		}
+	}
+	s.locale() // Python sets C.UTF-8 by itself
+}
+
+// pythonMinor looks for the newest Python 3 below prefix, -1 if there is none.
+func (s *starter) pythonMinor(prefix string) int {
+	newest := -1
+	for _, lib := range []string{"lib", "lib64"} {
+		for _, name := range s.list(path.Join(prefix, lib)) {
+			if m := pythonName.FindStringSubmatch(name); m != nil && m[2] != "" {
+				minor, _ := strconv.Atoi(m[2]) // two digits at most
+				newest = max(newest, minor)
+			}
+		}
+	}
+	return newest
+}
