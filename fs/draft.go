@@ -103,7 +103,10 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	if err := may(d, processOf(req.Pid)); err != nil {
 		return n.fs.reply(what, err)
 	}
-	copied := n.fs.drafts.untouched(d)
+	if err := arrived(ctx, []*index.Draft{d}); err != nil {
+		return n.fs.reply(what, err)
+	}
+	copied := n.fs.drafts.untouched(d) || d.State() == index.StateCommitted
 	if err := d.Truncate(ctx, int64(req.Size)); err != nil {
 		return n.fs.reply(what, err)
 	}
@@ -169,7 +172,7 @@ func (h *draftHandle) name() string { return h.draft.Place().String() }
 
 // Read reads the local file, or what the draft was copied from.
 func (h *draftHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
-	ctx, done := patient(ctx)
+	ctx, done := h.fs.patient(ctx, req.Pid)
 	defer done()
 	n, err := h.draft.ReadAt(ctx, resp.Data[:req.Size], req.Offset)
 	resp.Data = resp.Data[:n]
@@ -181,7 +184,7 @@ func (h *draftHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fus
 
 // Write writes up to 128 KiB to the local file. An interrupt does not cut it: programs take a failed write for a lost one.
 func (h *draftHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
-	ctx, done := patient(ctx)
+	ctx, done := h.fs.patient(ctx, req.Pid)
 	defer done()
 	if err := h.fs.drafts.admits(h.draft, h.opener); err != nil {
 		return h.fs.reply("write "+h.name(), err)
@@ -195,7 +198,7 @@ func (h *draftHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *f
 // FAllocate takes room on the local disk, or gives it back.
 func (h *draftHandle) FAllocate(ctx context.Context, req *fuse.FAllocateRequest) error {
 	what := "allocate " + h.name()
-	ctx, done := patient(ctx)
+	ctx, done := h.fs.patient(ctx, req.Pid)
 	defer done()
 	if err := h.fs.drafts.admits(h.draft, h.opener); err != nil {
 		return h.fs.reply(what, err)

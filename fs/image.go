@@ -111,7 +111,7 @@ var (
 
 // Read answers up to 128 KiB, straight into the reply.
 func (h *imageHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
-	ctx, done := patient(ctx)
+	ctx, done := h.fs.patient(ctx, req.Pid)
 	defer done()
 	n, err := h.r.ReadAt(ctx, resp.Data[:req.Size], req.Offset)
 	resp.Data = resp.Data[:n]

@@ -138,6 +138,8 @@ func (n metaFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 	if err != nil {
 		return nil, n.fs.reply(what, err)
 	}
+	ctx, done := n.fs.steadfast(ctx, req.Pid)
+	defer done()
 	meta, err := n.fs.ix.Metafiles(ctx, img)
 	if err != nil {
 		return nil, n.fs.reply(what, err)

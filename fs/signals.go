@@ -17,28 +17,47 @@ const lookAgain = 200 * time.Millisecond
 // every signal that will kill the program, because the kernel then adds it to the set of each of its threads.
 const stopping = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGQUIT-1) | 1<<(unix.SIGKILL-1) | 1<<(unix.SIGTERM-1)
 
+// grace is how long a read goes on after somebody began to end its program. A program that handles SIGTERM may read on
+// for a while, and a read that fails may end a container.
+const grace = 2 * time.Second
+
 // steadfast returns a context for a wait on behalf of thread, which a signal ends only if it is one of stopping, and a
 // function that releases it. The kernel interrupts a request for any signal that the program handles, be it SIGALRM or
 // the SIGURG by which Go's runtime preempts itself; a push that failed for one of those would fail at random.
 func (fsys *FS) steadfast(ctx context.Context, thread uint32) (context.Context, context.CancelFunc) {
-	steady, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	atUnmount := context.AfterFunc(fsys.base, func() { cancel(errUnmounting) })
-	interrupted := context.AfterFunc(ctx, func() {
+	return fsys.outlast(ctx, thread, 0)
+}
+
+// patient is steadfast for reads and writes of content, which go on for grace.
+func (fsys *FS) patient(ctx context.Context, thread uint32) (context.Context, context.CancelFunc) {
+	return fsys.outlast(ctx, thread, grace)
+}
+
+func (fsys *FS) outlast(ctx context.Context, thread uint32, grace time.Duration) (context.Context, context.CancelFunc) {
+	steady, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	interrupted := context.AfterFunc(ctx, func() { // also at unmount, see withContext
+		defer cancel()
 		again := time.NewTicker(lookAgain)
 		defer again.Stop()
-		for !stopped(thread) {
+		for fsys.base.Err() == nil && !stopped(thread) {
 			select {
 			case <-steady.Done():
 				return
+			case <-fsys.base.Done():
 			case <-again.C:
 			}
 		}
-		cancel(context.Canceled)
+		late := time.NewTimer(grace)
+		defer late.Stop()
+		select {
+		case <-steady.Done():
+		case <-fsys.base.Done():
+		case <-late.C:
+		}
 	})
 	return steady, func() {
 		interrupted()
-		atUnmount()
-		cancel(nil)
+		cancel()
 	}
 }
 

@@ -47,6 +47,8 @@ func (n imageNode) Getxattr(ctx context.Context, req *fuse.GetxattrRequest, resp
 	} else if x.asks && !n.fs.owns(&req.Header) {
 		err = os.ErrPermission // who else may see an image is no business of others
 	} else if err == nil {
+		ctx, done := n.fs.steadfast(ctx, req.Pid)
+		defer done()
 		if value, err = x.get(n.fs, ctx, img); err == nil && value == "" {
 			return fuse.ErrNoXattr
 		}
@@ -88,6 +90,8 @@ func (n imageNode) Setxattr(ctx context.Context, req *fuse.SetxattrRequest) erro
 	if !ours {
 		return syscall.ENOTSUP
 	}
+	ctx, done := n.fs.steadfast(ctx, req.Pid)
+	defer done()
 	what := "set " + req.Name + " of " + n.file
 	err := n.fs.mayChange(&req.Header)
 	if err != nil {
@@ -137,6 +141,8 @@ func (n imageNode) Removexattr(ctx context.Context, req *fuse.RemovexattrRequest
 		}
 		return syscall.ENOTSUP
 	}
+	ctx, done := n.fs.steadfast(ctx, req.Pid)
+	defer done()
 	what := "remove " + req.Name + " of " + n.file
 	if err := n.fs.mayChange(&req.Header); err != nil {
 		return n.fs.reply(what, err)
@@ -169,6 +175,8 @@ func (fsys *FS) setAll(ctx context.Context, req *fuse.SetxattrRequest, path stri
 	if !ours || x.set == nil {
 		return syscall.ENOTSUP
 	}
+	ctx, done := fsys.steadfast(ctx, req.Pid)
+	defer done()
 	what := fmt.Sprintf("set %s of %q", req.Name, path)
 	if err := fsys.mayChange(&req.Header); err != nil {
 		return fsys.reply(what, err)
