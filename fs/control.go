@@ -30,6 +30,8 @@ var controls = map[string]control{
 	"prefetch":  {run: (*FS).runPrefetch},
 	"refresh":   {run: (*FS).runRefresh},
 	"push":      {run: (*FS).runPush},
+	"cache":     {run: (*FS).runCache},
+	"fsck":      {run: (*FS).runFsck},
 	"control":   {run: (*FS).runControl},
 }
 
@@ -206,6 +208,8 @@ func (h *commandHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp 
 		return err
 	}
 	defer leave()
+	ctx, done := h.fs.steadfast(ctx, req.Pid) // else a Go program would end its own command by preempting itself
+	defer done()
 	h.line = append(h.line, req.Data...)
 	for {
 		end := strings.IndexByte(string(h.line), '\n')

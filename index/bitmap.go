@@ -56,6 +56,12 @@ func (b *bitmap) setAll() {
 	}
 }
 
+func (b *bitmap) clearAll() {
+	for i := range b.words {
+		b.words[i].Store(0)
+	}
+}
+
 // bytes is the stored form: bit i is bit i%8 of byte i/8.
 func (b *bitmap) bytes() []byte {
 	out := make([]byte, 0, len(b.words)*8)

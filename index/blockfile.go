@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -25,10 +24,11 @@ type blockFile struct {
 	refs    int // guarded by blockStore.mu: readers, flights and others who need the file open
 	readers int // guarded by blockStore.mu: the open Readers
 
-	// The warm read path: no lock, no allocation. A reader takes gen, looks at have, reads, and takes gen again: if it
-	// moved, blocks were being removed meanwhile and what was read does not count.
-	file     atomic.Pointer[os.File] // nil: closed, or the disk refuses
+	// The warm read path: no lock, no allocation. A reader takes gen, looks at trusted, reads, and takes gen again: if
+	// it moved, blocks were being removed or doubted meanwhile and what was read does not count.
+	file     atomic.Pointer[cacheFile] // nil: closed, or the disk refuses
 	have     *bitmap
+	trusted  *bitmap       // those of have that were checked, see trust.go
 	touched  *bitmap       // blocks read since eviction last passed by
 	gen      atomic.Uint64 // raised after bits are cleared and before their data goes
 	complete atomic.Bool   // have is full
@@ -42,7 +42,8 @@ type blockFile struct {
 	flights  map[int64]*flight // guarded by mu: by block
 	spill    []*flight         // guarded by mu: the last ones that could not be kept
 	evicting chan struct{}     // guarded by mu: while not nil and open, data is being removed and no flight may begin
-	fresh    int64             // guarded by mu: bytes of blocks whose bits are not on record
+	sums     []uint32          // guarded by mu: of the blocks in have
+	fresh    *bitmap           // guarded by mu: those of have that may not be on disk for good
 	dirty    bool              // guarded by mu: the record is behind
 	pinned   bool              // guarded by mu
 	verified bool              // guarded by mu: the whole content was hashed and is right
@@ -57,7 +58,8 @@ func (s *blockStore) newFile(k contentKey, md5, sha256 string) *blockFile {
 	n := blocksOf(k.size)
 	bf := &blockFile{
 		s: s, key: k, hash: k.hash(), size: k.size, md5: md5, sha256: sha256,
-		have: newBitmap(n), touched: newBitmap(n), flights: map[int64]*flight{},
+		have: newBitmap(n), trusted: newBitmap(n), touched: newBitmap(n), fresh: newBitmap(n), sums: make([]uint32, n),
+		flights: map[int64]*flight{},
 	}
 	bf.complete.Store(n == 0)
 	return bf
@@ -102,17 +104,26 @@ func (bf *blockFile) openLocked() error {
 	if bf.file.Load() != nil {
 		return nil
 	}
-	f, err := os.OpenFile(bf.path(), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openCacheFile(bf.path())
 	if err != nil {
 		bf.distrust(0, bf.have.n-1)
 		return err
 	}
-	if info, err := f.Stat(); err != nil || info.Size() != bf.size {
+	if was := f.stamp.Load().size; was != bf.size || bf.have.count() == 0 {
+		if n := bf.have.count(); n > 0 {
+			bf.s.damaged.Add(n)
+			bf.s.ix.found(Problem{
+				Kind: ProblemCache, Subject: bf.path(), Text: fmt.Sprintf("the file has %d bytes instead of %d", was, bf.size),
+				Repaired: "what was cached is forgotten; it is fetched again",
+			})
+		}
 		bf.distrust(0, bf.have.n-1)
-		if err = errors.Join(err, f.Truncate(bf.size)); err != nil {
+		err := bf.change(f, func() error { return errors.Join(f.Truncate(0), f.Truncate(bf.size)) }) // what is in it is nobody's
+		if err != nil {
 			return errors.Join(err, f.Close())
 		}
 	}
+	bf.doubt()
 	bf.file.Store(f)
 	return nil
 }
@@ -157,54 +168,10 @@ func (bf *blockFile) sound() bool {
 	return bf.verified
 }
 
-// warm reads p from off if all of its blocks are on disk. p must end within the content.
-func (bf *blockFile) warm(p []byte, off int64) bool {
-	first, last := off/blockSize, (off+int64(len(p))-1)/blockSize
-	for {
-		gen := bf.gen.Load()
-		f := bf.file.Load()
-		if f == nil || !bf.have.hasAll(first, last) {
-			return false
-		}
-		_, err := f.ReadAt(p, off)
-		if bf.gen.Load() != gen {
-			continue
-		}
-		if err != nil {
-			if !errors.Is(err, os.ErrClosed) {
-				bf.s.log.WithError(err).Debug("block cache: read")
-				bf.distrust(first, last)
-			}
-			return false
-		}
-		for i := first; i <= last; i++ {
-			if !bf.touched.has(i) {
-				bf.touched.set(i)
-			}
-		}
-		return true
-	}
-}
-
-// distrust forgets blocks that turned out not to be readable.
-func (bf *blockFile) distrust(first, last int64) {
-	bf.mu.Lock()
-	before := bf.bytes()
-	for i := first; i <= last; i++ {
-		bf.have.clear(i)
-	}
-	bf.complete.Store(bf.have.full())
-	bf.gen.Add(1)
-	bf.dirty, bf.verified = true, false
-	gone := before - bf.bytes()
-	bf.mu.Unlock()
-	bf.s.unreserve(gone)
-}
-
 // checkpoint brings the record up to date, and closes the file if nobody uses it.
 func (bf *blockFile) checkpoint() error {
 	bf.mu.Lock()
-	idle := !bf.dirty && bf.fresh == 0
+	idle := !bf.dirty && bf.fresh.count() == 0
 	bf.mu.Unlock()
 	if idle && (bf.file.Load() == nil || bf.inUse()) {
 		return nil
@@ -213,7 +180,7 @@ func (bf *blockFile) checkpoint() error {
 	defer bf.persist.Unlock()
 	err := bf.save()
 	bf.s.mu.Lock()
-	var f *os.File
+	var f *cacheFile
 	if bf.refs == 0 && err == nil {
 		f = bf.file.Swap(nil)
 	}
@@ -227,40 +194,44 @@ func (bf *blockFile) checkpoint() error {
 // save writes the record if it is behind. The caller holds persist.
 func (bf *blockFile) save() error {
 	bf.mu.Lock()
-	if !bf.dirty && bf.fresh == 0 {
+	fresh := bf.fresh
+	if !bf.dirty && fresh.count() == 0 {
 		bf.mu.Unlock()
 		return nil
 	}
 	r := cacheRecord{
 		File: bf.key.file, Revision: bf.key.revision, Size: bf.size, MD5: bf.md5, SHA256: bf.sha256,
-		Have: bf.have.bytes(), Verified: bf.verified, Pinned: bf.pinned, Used: time.Unix(0, bf.lastUse.Load()),
+		Have: bf.have.bytes(), Sums: encodeSums(bf.have, bf.sums), Verified: bf.verified, Pinned: bf.pinned, Used: time.Unix(0, bf.lastUse.Load()),
 	}
-	synced := bf.fresh == 0
-	bf.dirty, bf.fresh = false, 0
+	bf.dirty, bf.fresh = false, newBitmap(bf.have.n)
 	bf.mu.Unlock()
 
 	// Data, then fdatasync, then bits. A crash in between loses bits (we fetch again); the other order would invent
-	// them (we would serve zeros).
-	var err error
-	if f := bf.file.Load(); f != nil && !synced {
-		err = unix.Fdatasync(int(f.Fd()))
+	// them (the sums would find out, and each such block would be damage to report).
+	if f := bf.file.Load(); f != nil && fresh.count() > 0 {
+		err := unix.Fdatasync(f.fd)
 		crashpoint("blocks.synced")
+		if err != nil { // the kernel may have dropped what it could not write, and says so only once
+			bf.mu.Lock()
+			gone := bf.forget(fresh.has)
+			bf.mu.Unlock()
+			bf.s.unreserve(gone)
+			return fmt.Errorf("block cache: sync %s: %w", bf.hash, err)
+		}
 	}
-	if err == nil {
-		err = bf.s.ix.writing(func(txn *badger.Txn) error {
-			if !r.Pinned && len(bytes.Trim(r.Have, "\x00")) == 0 {
-				return txn.Delete(cacheKey(bf.hash))
-			}
-			b, err := r.encode()
-			if err != nil {
-				return err
-			}
-			return txn.Set(cacheKey(bf.hash), b)
-		})
-	}
+	err := bf.s.ix.writing(func(txn *badger.Txn) error {
+		if !r.Pinned && len(bytes.Trim(r.Have, "\x00")) == 0 {
+			return txn.Delete(cacheKey(bf.hash))
+		}
+		b, err := r.encode()
+		if err != nil {
+			return err
+		}
+		return txn.Set(cacheKey(bf.hash), b)
+	})
 	if err != nil {
 		bf.mu.Lock()
-		bf.dirty, bf.fresh = true, max(bf.fresh, 1)
+		bf.dirty = true
 		bf.mu.Unlock()
 		return fmt.Errorf("block cache: %w", err)
 	}

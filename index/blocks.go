@@ -10,6 +10,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,7 @@ type blockStore struct {
 	room     sync.Mutex    // held by whoever evicts: one at a time
 	ahead    chan struct{} // a token for each fetch nobody waits for yet
 	kick     chan struct{} // wakes upkeep
+	looked   chan struct{} // closed when the block files that had no record at start were looked at
 	bufs     sync.Pool     // *[]byte of at most maxSpan
 	uncached atomic.Int64  // bytes served without being kept
 	damaged  atomic.Int64  // blocks found not to be as they were written
@@ -86,10 +88,12 @@ const speculators = 6
 func openBlocks(ix *Index) (*blockStore, error) {
 	s := &blockStore{
 		dir: ix.o.CacheDir, ix: ix, drive: ix.drive, log: ix.log, limit: ix.o.CacheSize, minFree: ix.o.CacheMinFree,
-		files: map[contentKey]*blockFile{}, ahead: make(chan struct{}, speculators), kick: make(chan struct{}, 1),
+		files: map[contentKey]*blockFile{}, ahead: make(chan struct{}, speculators), kick: make(chan struct{}, 1), looked: make(chan struct{}),
 	}
-	if err := Private(s.dir); err != nil {
+	if err := Private(s.dir); errors.Is(err, iofs.ErrPermission) {
 		return nil, fmt.Errorf("block cache: %w", err)
+	} else if err != nil { // a disk that refuses: content is served without being kept
+		s.log.Warnf("block cache: images are not kept on this machine: %v", err)
 	}
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("block cache: %w", err)
@@ -144,12 +148,12 @@ func decodeCacheRecord(b []byte) (r cacheRecord, have *bitmap, sums []uint32, er
 
 func blocksOf(size int64) int64 { return size/blockSize + min(1, size%blockSize) }
 
-// load reads the records, drops those whose file is not as recorded, and deletes block files without a record.
+// load reads the records and drops those whose file is not as recorded. Block files without a record are looked at.
 func (s *blockStore) load() error {
 	var stale [][]byte
 	known := map[string]bool{}
 	err := eachKey(s.ix.db, kCache, func(key, value []byte) error {
-		r, have, err := decodeCacheRecord(value)
+		r, have, sums, err := decodeCacheRecord(value)
 		k := contentKey{r.File, r.Revision, r.Size}
 		if err == nil && string(key) != k.hash() {
 			err = ErrCorrupt
@@ -157,16 +161,16 @@ func (s *blockStore) load() error {
 		if err == nil && have.count() > 0 {
 			var info iofs.FileInfo
 			if info, err = os.Stat(filepath.Join(s.dir, k.hash())); err == nil && info.Size() != r.Size {
-				err = ErrCorrupt
+				err = fmt.Errorf("%d bytes of %d: %w", info.Size(), r.Size, ErrCorrupt)
 			}
 		}
 		if err != nil {
-			s.log.WithError(err).WithField("revision", r.Revision).Debug("dropping a cache record")
+			s.ix.found(Problem{Kind: ProblemCache, Subject: string(key), Text: fmt.Sprintf("what was cached is not as recorded: %v", err), Repaired: "forgotten; it is fetched again"})
 			stale = append(stale, cacheKey(string(key)))
 			return nil
 		}
 		bf := s.newFile(k, r.MD5, r.SHA256)
-		bf.have, bf.verified, bf.pinned = have, r.Verified, r.Pinned
+		bf.have, bf.sums, bf.verified, bf.pinned = have, sums, r.Verified, r.Pinned
 		bf.lastUse.Store(r.Used.UnixNano())
 		bf.complete.Store(have.full())
 		s.files[k] = bf
@@ -177,22 +181,12 @@ func (s *blockStore) load() error {
 	if err != nil {
 		return err
 	}
-	if len(stale) > 0 {
-		if err := s.ix.writing(func(txn *badger.Txn) error { return deleteAll(txn, stale) }); err != nil {
+	for keys := range slices.Chunk(stale, 1000) {
+		if err := s.ix.writing(func(txn *badger.Txn) error { return deleteAll(txn, keys) }); err != nil {
 			return err
 		}
 	}
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if raw, err := hex.DecodeString(e.Name()); err == nil && len(raw) == 16 && !known[e.Name()] {
-			if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
+	s.strays(known)
 	return nil
 }
 
@@ -208,60 +202,6 @@ func (s *blockStore) get(img Image) *blockFile {
 	}
 	bf.refs++
 	return bf
-}
-
-// adopt makes the file at path the complete, verified content of img, and says whether it did: not if the revision is in
-// use or partly here already, there is no room, or the file is on another disk. The file must be on disk for good.
-func (s *blockStore) adopt(img Image, path string) bool {
-	bf := s.get(img)
-	defer bf.release()
-	if img.Size == 0 || !s.reserve(img.Size) {
-		return false
-	}
-	err := bf.take(path)
-	if err != nil {
-		s.unreserve(img.Size)
-		s.log.WithError(err).WithField("image", img.Ref.String()).Debug("block cache: not taking a pushed image")
-	}
-	return err == nil
-}
-
-// take is adopt's work under persist.
-func (bf *blockFile) take(path string) error {
-	bf.persist.Lock()
-	defer bf.persist.Unlock()
-	bf.s.mu.Lock()
-	alone := bf.refs == 1
-	var f *os.File
-	if alone {
-		f = bf.file.Swap(nil)
-	}
-	bf.s.mu.Unlock()
-	if f != nil {
-		if err := f.Close(); err != nil {
-			return err
-		}
-	}
-	if !alone || bf.have.count() > 0 {
-		return ErrBusy
-	}
-	if err := os.Rename(path, bf.path()); err != nil {
-		return err
-	}
-	if err := syncDir(bf.s.dir); err != nil {
-		return err
-	}
-	crashpoint("draft.adopted")
-	bf.mu.Lock()
-	bf.have.setAll()
-	bf.complete.Store(true)
-	bf.verified, bf.dirty = true, true
-	bf.mu.Unlock()
-	bf.lastUse.Store(time.Now().UnixNano())
-	if err := bf.save(); err != nil { // upkeep tries again
-		bf.s.log.WithError(err).Debug("block cache: record a pushed image")
-	}
-	return nil
 }
 
 // find returns the blockFile of img without using it, nil if there is none.
@@ -333,13 +273,14 @@ type CacheStats struct {
 	Pinned   int      `json:"pinned"`
 	Uncached int64    `json:"uncached"`      // bytes served since start without being kept, for want of room
 	Evicted  int64    `json:"evicted"`       // bytes removed since start, to make room or by hand
+	Damaged  int64    `json:"damaged"`       // blocks found since start not to be as they were written, and fetched again
 	Bad      []string `json:"bad,omitempty"` // ids of files whose content twice did not match Drive's checksum
 }
 
 // CacheStats says what the block cache holds.
 func (ix *Index) CacheStats() CacheStats {
 	s := ix.blocks
-	out := CacheStats{Limit: s.limit, MinFree: s.minFree, Uncached: s.uncached.Load(), Evicted: s.evicted.Load()}
+	out := CacheStats{Limit: s.limit, MinFree: s.minFree, Uncached: s.uncached.Load(), Damaged: s.damaged.Load(), Evicted: s.evicted.Load()}
 	for _, bf := range s.all() {
 		if bf.bytes() > 0 {
 			out.Images++

@@ -51,20 +51,21 @@ func FuzzBitmap(f *testing.F) {
 }
 
 func FuzzCacheRecord(f *testing.F) {
-	good, err := cacheRecord{File: "id", Revision: "r", Size: 3 * blockSize, Have: []byte{5}, Used: time.Unix(1, 0)}.encode()
+	good, err := cacheRecord{File: "id", Revision: "r", Size: 3 * blockSize, Have: []byte{5}, Sums: []byte("12345678"), Used: time.Unix(1, 0)}.encode()
 	require.NoError(f, err)
 	f.Add(good)
 	f.Add([]byte(`{"v":1,"file":"x","size":9223372036854775807}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, have, err := decodeCacheRecord(data)
+		r, have, sums, err := decodeCacheRecord(data)
 		if err != nil {
 			require.ErrorIs(t, err, ErrCorrupt)
 			return
 		}
 		require.LessOrEqual(t, have.count(), have.n)
+		require.Equal(t, string(r.Sums), string(encodeSums(have, sums)))
 		b, err := r.encode()
 		require.NoError(t, err)
-		again, _, err := decodeCacheRecord(b)
+		again, _, _, err := decodeCacheRecord(b)
 		require.NoError(t, err)
 		require.True(t, again.Used.Equal(r.Used))
 		again.Used = r.Used

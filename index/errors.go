@@ -115,6 +115,8 @@ func Sentence(err error) string {
 		return err.Error() + "; name one of them by its id"
 	case errors.Is(err, ErrSchema):
 		return err.Error() + "; use that version, or another state directory"
+	case errors.Is(err, ErrCorrupt):
+		return err.Error() + "; 'sregfs fsck --repair' sets the index aside and lists the registry afresh; drafts are kept"
 	case errors.Is(err, ErrDigest):
 		return err.Error() + "; what Drive holds, or what was received, is damaged"
 	case fromDrive(err):

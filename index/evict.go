@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"math"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +47,11 @@ func (s *blockStore) reserve(n int64) bool {
 // take takes n bytes of the budget if they are there.
 func (s *blockStore) take(n int64) bool {
 	free, err := freeBytes(s.dir)
+	if errors.Is(err, iofs.ErrNotExist) { // somebody removed the directory
+		if err = Private(s.dir); err == nil {
+			free, err = freeBytes(s.dir)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.used+n > s.limit || err != nil || free-n < s.minFree {
@@ -134,6 +140,8 @@ func (bf *blockFile) choose(n int64) (blocks []int64, gone int64) {
 				continue
 			}
 			bf.have.clear(i)
+			bf.trusted.clear(i)
+			bf.fresh.clear(i)
 			_, size := bf.span(i, i)
 			blocks, gone = append(blocks, i), gone+size
 		}
@@ -144,7 +152,7 @@ func (bf *blockFile) choose(n int64) (blocks []int64, gone int64) {
 // remove gives the space of blocks back: of the whole file if nobody uses it. The caller holds persist.
 func (bf *blockFile) remove(blocks []int64) error {
 	bf.s.mu.Lock()
-	var f *os.File
+	var f *cacheFile
 	unused := bf.refs == 0 && bf.have.count() == 0
 	if unused {
 		f = bf.file.Swap(nil)
@@ -164,18 +172,25 @@ func (bf *blockFile) remove(blocks []int64) error {
 	if f == nil {
 		return nil
 	}
-	for len(blocks) > 0 {
-		run := 1
-		for run < len(blocks) && blocks[run] == blocks[run-1]+1 {
-			run++
+	return bf.change(f, func() error {
+		for len(blocks) > 0 {
+			run := 1
+			for run < len(blocks) && blocks[run] == blocks[run-1]+1 {
+				run++
+			}
+			off, n := bf.span(blocks[0], blocks[run-1])
+			if err := punch(f, off, n); err != nil {
+				return fmt.Errorf("punch %s: %w", bf.hash, err)
+			}
+			blocks = blocks[run:]
 		}
-		off, n := bf.span(blocks[0], blocks[run-1])
-		if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n); err != nil {
-			return fmt.Errorf("punch %s: %w", bf.hash, err)
-		}
-		blocks = blocks[run:]
-	}
-	return nil
+		return nil
+	})
+}
+
+// punch gives the space of n bytes of f back to the disk.
+func punch(f *cacheFile, off, n int64) error {
+	return unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
 }
 
 // Cached returns how many bytes of img are on disk.
@@ -234,20 +249,35 @@ func (ix *Index) Evict(img Image) error {
 
 // ClearCache removes everything cached but what is pinned or being read.
 func (ix *Index) ClearCache() error {
+	_, err := ix.FreeCache()
+	return err
+}
+
+// FreeCache removes what is cached of the files, which must not be being read (ErrBusy); of all, if none is named, but what
+// is pinned or being read. It returns how many bytes went.
+func (ix *Index) FreeCache(files ...string) (int64, error) {
 	var errs []error
+	var freed int64
 	for _, bf := range ix.blocks.all() {
 		bf.mu.Lock()
 		pinned := bf.pinned
 		bf.mu.Unlock()
-		if pinned || bf.reading() || bf.bytes() == 0 {
+		named := slices.Contains(files, bf.key.file)
+		switch {
+		case bf.bytes() == 0 || len(files) > 0 && !named || !named && (pinned || bf.reading()):
+			continue
+		case bf.reading():
+			errs = append(errs, fmt.Errorf("file %s is open: %w", bf.key.file, ErrBusy))
 			continue
 		}
-		if _, err := bf.drop(math.MaxInt64); err != nil && !errors.Is(err, syscall.ENOENT) {
+		gone, err := bf.drop(math.MaxInt64)
+		freed += gone
+		if err != nil && !errors.Is(err, syscall.ENOENT) {
 			errs = append(errs, err)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("clear the cache: %w", err)
+		return freed, fmt.Errorf("clear the cache: %w", err)
 	}
-	return nil
+	return freed, nil
 }

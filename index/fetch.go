@@ -162,9 +162,14 @@ var errClosed = errors.New("the index is closed")
 func (bf *blockFile) fly(ctx context.Context, f *flight) {
 	off, n := bf.span(f.first, f.last)
 	bf.prepare()
-	room := bf.s.reserve(n)
+	room := bf.writable() && bf.s.reserve(n)
 	buf := bf.s.buffer(n)
 	f.err = bf.fetch(ctx, buf, off)
+	var sums []uint32
+	for p := buf; f.err == nil && len(p) > 0; p = p[min(len(p), blockSize):] {
+		sums = append(sums, blockSum(p[:min(len(p), blockSize)]))
+	}
+	gen := bf.gen.Load()
 	kept := f.err == nil && room && bf.keep(buf, off)
 	if f.err == nil && !kept {
 		f.data = buf
@@ -178,18 +183,22 @@ func (bf *blockFile) fly(ctx context.Context, f *flight) {
 	for i := f.first; i <= f.last; i++ {
 		delete(bf.flights, i)
 		if kept {
+			bf.sums[i] = sums[i-f.first]
 			bf.have.set(i)
+			bf.fresh.set(i)
+			if bf.gen.Load() == gen { // else the file was touched meanwhile
+				bf.trusted.set(i)
+			}
 			bf.touched.set(i) // what was read ahead must not go before it is read
 		}
 	}
 	full := false
 	switch {
 	case kept:
-		bf.fresh += n
 		if full = bf.have.full(); full {
 			bf.complete.Store(true)
 		}
-		if full || bf.fresh >= checkpointEvery {
+		if full || bf.fresh.count() >= checkpointEvery/blockSize {
 			bf.s.wake()
 		}
 	case f.data != nil:
@@ -275,13 +284,25 @@ func (bf *blockFile) confirm() *confirmation {
 	return c
 }
 
-// keep writes p to the sparse file. It says no if the disk does.
+// writable says whether blocks can be kept.
+func (bf *blockFile) writable() bool {
+	f := bf.file.Load()
+	return f != nil && f.writable
+}
+
+// keep writes p to the sparse file. It says no if the disk does, and then leaves nothing behind.
 func (bf *blockFile) keep(p []byte, off int64) bool {
 	f := bf.file.Load()
 	if f == nil {
 		return false
 	}
-	_, err := f.WriteAt(p, off)
+	err := bf.change(f, func() error {
+		_, err := f.WriteAt(p, off)
+		if err != nil {
+			_ = punch(f, off, int64(len(p))) // a disk that is full gets back what did fit; one that fails, fails
+		}
+		return err
+	})
 	if err != nil && !errors.Is(err, os.ErrClosed) {
 		bf.s.log.WithError(err).Debug("block cache: serving without keeping")
 	}

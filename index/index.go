@@ -107,6 +107,8 @@ type Index struct {
 	about  aboutCache
 	blocks *blockStore
 	drafts *draftStore
+
+	findings findings
 }
 
 // Open opens the state in o.Dir and starts its upkeep. With records from an earlier time it returns without waiting for

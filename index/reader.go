@@ -97,7 +97,7 @@ func (bf *blockFile) cold(ctx context.Context, p []byte, off int64) (n int, err 
 	for at := off; at < stop; {
 		b := at / blockSize
 		part := p[at-off : min(stop, (b+1)*blockSize)-off]
-		if !bf.warm(part, at) {
+		if !bf.warm(part, at) && !bf.proven(part, at, b) {
 			f, err := bf.want(ctx, b, (stop-1)/blockSize)
 			if err != nil {
 				return int(at - off), err

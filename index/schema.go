@@ -69,9 +69,9 @@ func openDB(dir string, log logrus.FieldLogger) (*badger.DB, error) {
 		WithBlockCacheSize(4 << 20).
 		WithValueThreshold(256 << 10).
 		WithValueLogFileSize(16 << 20)
-	db, err := badger.Open(o)
+	db, err := openRecords(o)
 	if err != nil {
-		return nil, fmt.Errorf("open the records in %s (they can be removed: all but drafts is rebuilt from Drive): %w", badgerDir(dir), err)
+		return nil, fmt.Errorf("open the records in %s: %w", badgerDir(dir), err)
 	}
 	if err := checkSchema(db); err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -85,6 +85,9 @@ func (d *Draft) record(ctx context.Context, f *os.File, size int64, seq *sequenc
 		sums = h.sum()
 	}
 	ref.Version = sums.md5
+	d.mu.Lock()
+	d.blocks = sums.blocks
+	d.mu.Unlock()
 	crashpoint("draft.synced")
 	if _, err := image.Describe(ref, ext, nil, nil); err != nil {
 		return err

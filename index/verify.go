@@ -12,21 +12,28 @@ import (
 	"math"
 )
 
-// digests are the checksums of one content, in hex.
-type digests struct{ md5, sha256 string }
+// digests are the checksums of one content: those of the whole in hex, and one for each block.
+type digests struct {
+	md5, sha256 string
+	blocks      []uint32
+}
 
-// hasher computes both checksums Drive keeps in one pass.
-type hasher struct{ md5, sha256 hash.Hash }
+// hasher computes both checksums Drive keeps, and those of the blocks, in one pass.
+type hasher struct {
+	md5, sha256 hash.Hash
+	blocks      *blockSums
+}
 
-func newHasher() hasher { return hasher{md5.New(), sha256.New()} }
+func newHasher() hasher { return hasher{md5.New(), sha256.New(), &blockSums{}} }
 
 func (h hasher) Write(p []byte) (int, error) {
 	h.md5.Write(p)
-	return h.sha256.Write(p)
+	h.sha256.Write(p)
+	return h.blocks.Write(p)
 }
 
 func (h hasher) sum() digests {
-	return digests{hex.EncodeToString(h.md5.Sum(nil)), hex.EncodeToString(h.sha256.Sum(nil))}
+	return digests{hex.EncodeToString(h.md5.Sum(nil)), hex.EncodeToString(h.sha256.Sum(nil)), h.blocks.all()}
 }
 
 // ctxReader stops reading when ctx ends.
@@ -42,8 +49,9 @@ func (r ctxReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// verify hashes the whole content once, when it is complete. What does not match Drive's checksum is thrown away, to be
-// fetched again; the second time the revision is given up.
+// verify hashes the whole content once, when it is complete. A block that the disk damaged is fetched again when it is next
+// read. If all are as they came, and the whole does not match Drive's checksum, it is thrown away to be fetched again; the
+// second time the revision is given up.
 func (bf *blockFile) verify(ctx context.Context) {
 	bf.mu.Lock()
 	if bf.verified || bf.checking != nil || !bf.complete.Load() || (bf.md5 == "" && bf.sha256 == "") {
@@ -57,16 +65,16 @@ func (bf *blockFile) verify(ctx context.Context) {
 	bf.use()
 	defer bf.release()
 	defer bf.checked()
-	right, err := bf.matches(ctx)
-	if err != nil || bf.gen.Load() != gen { // the disk does not read, or blocks went meanwhile: nothing is known
+	result, err := bf.audit(ctx)
+	if err != nil || len(result.damaged) > 0 || bf.gen.Load() != gen { // the disk does not read, or blocks went meanwhile: nothing is known
 		return
 	}
-	if !right { // its blocks go first: what is known to be wrong is not served
+	if !result.right { // its blocks go first: what is known to be wrong is not served
 		_, err = bf.drop(math.MaxInt64)
 		bf.s.log.WithField("file", bf.key.file).WithError(err).Debug("block cache: the content does not match its checksum, thrown away")
 	}
 	bf.mu.Lock()
-	if bf.verified = right; right {
+	if bf.verified = result.right; result.right {
 		bf.dirty = true
 		bf.wrong = 0
 	} else {
@@ -107,28 +115,57 @@ func (bf *blockFile) settled(ctx context.Context) (bool, error) {
 	return bf.complete.Load() && (bf.verified || unknown), nil
 }
 
-// matches hashes the file and compares with the checksum Drive gave: SHA-256 where there is one, else MD5.
-func (bf *blockFile) matches(ctx context.Context) (bool, error) {
+// audited is what came out of looking at what is on disk of a revision.
+type audited struct {
+	blocks, bytes int64   // looked at
+	damaged       []int64 // blocks that were not as written; they are forgotten
+	whole         bool    // all blocks are there
+	right         bool    // and the content is that of Drive's checksum, SHA-256 where there is one, else MD5
+}
+
+// audit reads everything that is on disk of the revision and compares it with the sums, and with Drive's checksum if it is
+// all there. The caller has it in use.
+func (bf *blockFile) audit(ctx context.Context) (audited, error) {
 	want, h := bf.sha256, sha256.New()
 	if want == "" {
 		want, h = bf.md5, md5.New()
 	}
-	f := bf.file.Load()
-	if f == nil && bf.size > 0 {
-		return false, errors.New("the cache file is closed")
+	if err := bf.open(); err != nil {
+		return audited{}, err
 	}
-	if bf.size > 0 {
-		buf := make([]byte, blockSize)
-		if _, err := io.CopyBuffer(h, ctxReader{ctx, io.NewSectionReader(f, 0, bf.size)}, buf); err != nil {
-			return false, err
+	var out audited
+	out.whole = true
+	buf := make([]byte, blockSize)
+	for b := range bf.have.n {
+		if err := ctx.Err(); err != nil {
+			return out, err
 		}
+		off, n := bf.span(b, b)
+		var right, wrong bool
+		for bf.have.has(b) && !right && !wrong { // again, if other blocks went meanwhile
+			if bf.file.Load() == nil {
+				return out, errors.New("the cache file is closed")
+			}
+			right, wrong = bf.check(buf[:n], off, b)
+		}
+		switch {
+		case right:
+			out.blocks, out.bytes = out.blocks+1, out.bytes+n
+			h.Write(buf[:n])
+		case wrong:
+			out.damaged = append(out.damaged, b)
+		}
+		out.whole = out.whole && right
 	}
-	return hex.EncodeToString(h.Sum(nil)) == want, nil
+	out.right = out.whole && (want == "" || hex.EncodeToString(h.Sum(nil)) == want)
+	return out, nil
 }
 
 // Prefetch brings the whole of img to disk, with several connections, and verifies it: ErrDigest if it twice does not
-// match Drive's checksum, syscall.ENOSPC if the cache has no room for all of it.
+// match Drive's checksum, syscall.ENOSPC if the cache has no room for all of it. A file that was refused for its download
+// quota is asked for again at once.
 func (ix *Index) Prefetch(ctx context.Context, img Image) error {
+	ix.drive.Unpark(img.File)
 	r, err := ix.OpenImage(img)
 	if err != nil {
 		return fmt.Errorf("prefetch %s: %w", img.Ref, err)

@@ -79,7 +79,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 ambiguous name, 5 sign-in,
 			root.AddCommand(c)
 		}
 	}
-	add("mount", a.mountCommand(), a.umountCommand(), a.statusCommand())
+	add("mount", a.mountCommand(), a.umountCommand(), a.statusCommand(), a.cacheCommand(), a.fsckCommand())
 	add("registry", a.searchCommand(), a.recordCommand(), a.getCommand(), a.inspectCommand(), a.imagesCommand(), a.pullCommand(),
 		a.pushCommand(), a.shareCommand(), a.addCommand(), a.mvCommand(), a.renameCommand(), a.rmCommand(), a.labelsCommand(),
 		a.deleteCommand(), a.dedupeCommand())
