@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Option sets one thing about an image: Labels, Seed or Old.
+// Option sets one thing about an image: Labels, Seed, Old or Files.
 type Option interface{ apply(*content) }
 
 // Labels are the labels the image carries; none by default.
@@ -26,6 +26,7 @@ type content struct {
 	labels Labels
 	seed   Seed
 	old    Old
+	files  Files
 }
 
 func (l Labels) apply(c *content) { c.labels = l }

@@ -81,3 +81,18 @@ func run(t *testing.T, name string, args ...string) string {
 	require.NoError(t, err, "%s %v: %s%s", name, args, out, &stderr)
 	return string(out)
 }
+
+func TestFilesAreInTheImage(t *testing.T) {
+	long := string(imagetest.Bytes(9, 300_000))
+	dir := t.TempDir()
+	simg := filepath.Join(dir, "x.simg")
+	require.NoError(t, os.WriteFile(simg, imagetest.Simg(t, 1<<20, imagetest.Files{
+		"/usr/bin/long": long, "/usr/bin/empty": "", "/bin": "-> usr/bin", "/.singularity.d/runscript": "#!/bin/sh\nlong\n",
+	}), 0o600))
+	run(t, "unsquashfs", "-o", "31", "-d", filepath.Join(dir, "root"), simg)
+	for path, want := range map[string]string{"bin/long": long, "bin/empty": "", "singularity": "#!/bin/sh\nlong\n"} {
+		got, err := os.ReadFile(filepath.Join(dir, "root", path))
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
+	}
+}

@@ -99,6 +99,7 @@ func layOut(c content, n int64) *squashfs {
 		{name: "data", children: []*node{{name: "noise", noise: n}}},
 		{name: "singularity", text: ".singularity.d/runscript", link: true},
 	}}
+	c.files.plant(root)
 	l := layout{noiseStart: superSize}
 	l.count(root)
 	rootRef := l.add(root, l.inodes+1)
