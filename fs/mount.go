@@ -27,6 +27,8 @@ type Mounted struct {
 	guard  *guard             // nil without auto_unmount
 	device uint32             // minor of the mount's device: the number of its connection
 
+	connection *connection // its end ends the requests under way
+
 	done chan struct{} // closed when the kernel has let go and every request has ended
 	err  error         // why; set before done closes
 }
@@ -52,17 +54,25 @@ func Mount(ctx context.Context, dir string, ix *index.Index, o Options) (*Mounte
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
+	before, err := fuseDescriptors()
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", dir, err)
+	}
 	conn, err := mountKernel(dir, o.mountOptions())
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", dir, err)
 	}
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m := &Mounted{dir: dir, fs: newFS(base, dir, ix, o), cancel: cancel, done: make(chan struct{})}
-	if o.AutoUnmount {
+	if m.connection, err = watchConnection(before, cancel); err == nil && o.AutoUnmount {
 		if m.guard, err = startGuard(dir); err != nil {
-			cancel()
-			return nil, errors.Join(fmt.Errorf("mount %s: auto_unmount: %w", dir, err), Unmount(context.WithoutCancel(ctx), dir, true), conn.Close())
+			err = fmt.Errorf("auto_unmount: %w", err)
+			m.connection.close()
 		}
+	}
+	if err != nil {
+		cancel()
+		return nil, errors.Join(fmt.Errorf("mount %s: %w", dir, err), Unmount(context.WithoutCancel(ctx), dir, true), conn.Close())
 	}
 	go m.serve(conn)
 	if err := m.ready(ctx); err != nil {
@@ -119,6 +129,7 @@ func (m *Mounted) serve(conn *fuse.Conn) {
 	m.guard.dismiss()
 	// The order matters: the connection can be closed only when nobody reads from it or answers on it.
 	m.cancel()
+	m.connection.close()
 	m.err = errors.Join(m.err, conn.Close())
 	m.fs.sweepAll()
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -169,4 +170,20 @@ func TestOtherUsers(t *testing.T) {
 		m.Sh("cat .sregfs/status .sregfs/images; getfattr -n user.sregfs.shared c/x:1.sif")
 		require.Contains(t, m.Fail(nobody+"cat .sregfs/status"), "Permission denied")
 	})
+}
+
+// TestUnmountWaitsForNobody: what the kernel reads ahead for a program that is gone does not keep the mount when Drive is
+// silent.
+func TestUnmountWaitsForNobody(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	indextest.Put(t, srv.User(""), "c/x:1", sif(t, 3<<20, 1), nil)
+	m := fstest.Mount(t, srv, fstest.Options{Timeout: time.Minute})
+	stall := drivetest.On("GET", "/drive/v3/files/*").Query("alt", "media").Stall()
+	srv.Fault(stall)
+	out, code := m.Try("timeout -s KILL 1 cat c/x:1.sif > /dev/null")
+	require.Equal(t, 137, code, "%s", out)
+	require.Positive(t, stall.Hits())
+	begin := time.Now()
+	m.Unmount()
+	require.Less(t, time.Since(begin), 8*time.Second, "fstest makes it end by force after 10 s")
 }
