@@ -14,7 +14,7 @@ const completeWait = 2 * time.Second
 // completeImages completes image names from what is known of the registry, for
 // the shells' completion scripts. It asks nobody.
 func (a *app) completeImages(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-	if a.set.check() != nil {
+	if a.resolve(cmd.Root().PersistentFlags(), cmd.Flags()) != nil || a.set.check() != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -17,8 +16,8 @@ import (
 	"sregfs/index"
 )
 
-// settings are what flags and the environment say, in the order flag,
-// SREGFS_*, SREGISTRY_*, default.
+// settings are the choices that all verbs share; origin.go says where each value
+// comes from.
 type settings struct {
 	URL         string        // Drive's address
 	Credentials string        // OAuth client JSON or service-account key
@@ -30,41 +29,44 @@ type settings struct {
 	Root        string        // folder of the registry, by name
 	RootID      string        // or by id
 	Storage     string        // where pull puts images
+	Thumbnail   string        // picture of pushed images; "" is our robot
 	Timeout     time.Duration // how long passing faults are retried
+	Progress    string        // style of progress
 	Quiet       bool
 	Debug       bool
 	JSON        bool
+
+	origins map[string]origin // of the values, by key
 }
 
-// register declares the flags; their defaults are what the environment says.
+// register declares the flags that all verbs have. Their defaults are those of
+// the program: the environment and the files come in by resolve.
 func (s *settings) register(f *pflag.FlagSet) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		home = "/"
-	}
-	database := cmp.Or(os.Getenv("SREGISTRY_DATABASE"), filepath.Join(home, ".singularity"))
-	state := cmp.Or(os.Getenv("SREGFS_STATE_DIR"), filepath.Join(database, "sregfs"))
-	s.Import = filepath.Join(cmp.Or(os.Getenv("SREGISTRY_CREDENTIALS_CACHE"), database), ".sregistry", "google-drive")
-	s.SaveToken = !truthy(os.Getenv("SREGISTRY_DISABLE_CREDENTIAL_CACHE"))
-	s.Storage = cmp.Or(os.Getenv("SREGISTRY_STORAGE"), filepath.Join(home, ".singularity", "shub"))
-
-	f.StringVar(&s.URL, "drive-url", cmp.Or(os.Getenv("SREGFS_DRIVE_URL"), drive.DefaultURL), "address of the Drive service (SREGFS_DRIVE_URL)")
-	f.StringVar(&s.Credentials, "credentials", cmp.Or(os.Getenv("SREGFS_CREDENTIALS"), os.Getenv("SREGISTRY_GOOGLE_DRIVE_CREDENTIALS")),
-		"OAuth client file or service-account key (SREGISTRY_GOOGLE_DRIVE_CREDENTIALS)")
-	f.StringVar(&s.Token, "token", os.Getenv("SREGFS_TOKEN"), "file that keeps the sign-in (SREGFS_TOKEN; default STATE/token)")
-	f.StringVar(&s.State, "state-dir", state, "records, drafts and journal (SREGFS_STATE_DIR)")
-	f.StringVar(&s.Cache, "cache-dir", os.Getenv("SREGFS_CACHE_DIR"), "image blocks (SREGFS_CACHE_DIR; default STATE/blocks)")
-	f.StringVar(&s.Root, "root", cmp.Or(os.Getenv("SREGFS_ROOT"), os.Getenv("SREGISTRY_GOOGLE_DRIVE_ROOT"), index.DefaultRoot), "folder of the registry in My Drive (SREGISTRY_GOOGLE_DRIVE_ROOT)")
-	f.StringVar(&s.RootID, "root-id", os.Getenv("SREGFS_ROOT_ID"), "folder of the registry by its Drive id, instead of --root (SREGFS_ROOT_ID)")
+	f.StringVar(&s.URL, "drive-url", drive.DefaultURL, "address of the Drive service (SREGFS_DRIVE_URL)")
+	f.StringVar(&s.Credentials, "credentials", "", "OAuth client file or service-account key (SREGISTRY_GOOGLE_DRIVE_CREDENTIALS)")
+	f.StringVar(&s.Token, "token", "", "file that keeps the sign-in (SREGFS_TOKEN; default STATE/token)")
+	f.StringVar(&s.State, "state-dir", "", "records, drafts and journal (SREGFS_STATE_DIR; default ~/.singularity/sregfs)")
+	f.StringVar(&s.Cache, "cache-dir", "", "image blocks (SREGFS_CACHE_DIR; default STATE/blocks)")
+	f.StringVar(&s.Root, "root", index.DefaultRoot, "folder of the registry in My Drive (SREGISTRY_GOOGLE_DRIVE_ROOT)")
+	f.StringVar(&s.RootID, "root-id", "", "folder of the registry by its Drive id, instead of --root (SREGFS_ROOT_ID)")
+	f.StringVar(&s.Storage, "storage", "", "where pull puts images (SREGISTRY_STORAGE; default ~/.singularity/shub)")
+	f.StringVar(&s.Thumbnail, "thumbnail", "", "picture of pushed images, PNG, JPEG or GIF (SREGISTRY_THUMBNAIL; default: a robot)")
 	f.DurationVar(&s.Timeout, "timeout", 60*time.Second, "how long a passing fault of Drive or the network is retried")
+	f.StringVar(&s.Progress, "progress", progressAuto, "how progress is shown: auto, bar, plain, json or none")
 	f.BoolVarP(&s.Quiet, "quiet", "q", false, "print results only")
 	f.BoolVar(&s.Debug, "debug", false, "print what happens, in detail")
-	f.BoolVar(&s.JSON, "json", false, "print results as JSON")
+	f.BoolVar(&s.JSON, "json", false, "print results as JSON; 'sregfs help json' says what")
 }
 
-// check completes the settings once the flags are read.
+// check completes the settings once they are resolved.
 func (s *settings) check() error {
-	for _, p := range []*string{&s.State, &s.Cache, &s.Token, &s.Credentials, &s.Storage} {
+	if s.State == "" {
+		s.State = filepath.Join(databaseFolder(), "sregfs")
+	}
+	if s.Storage == "" {
+		s.Storage = filepath.Join(home(), ".singularity", "shub")
+	}
+	for _, p := range []*string{&s.State, &s.Cache, &s.Token, &s.Credentials, &s.Storage, &s.Thumbnail} {
 		if *p == "" {
 			continue
 		}
@@ -74,17 +76,40 @@ func (s *settings) check() error {
 		}
 		*p = abs
 	}
-	s.Token = cmp.Or(s.Token, filepath.Join(s.State, "token"))
+	if s.Token == "" || s.origins["token"].name == byDefault {
+		s.Token = filepath.Join(s.State, "token")
+	}
+	s.Import = toolToken()
+	s.SaveToken = !truthy(os.Getenv("SREGISTRY_DISABLE_CREDENTIAL_CACHE")) && !truthy(os.Getenv("SREGISTRY_DISABLE_CREDENTIAL_GOOGLE_DRIVE"))
 	// The registry tool takes the last part of a path given as the folder.
 	s.Root = filepath.Base(s.Root)
 	if s.Timeout <= 0 {
 		return usagef("--timeout must be more than zero")
 	}
+	switch s.Progress {
+	case progressAuto, progressBar, progressPlain, progressJSON, progressNone:
+	default:
+		return usagef("--progress is auto, bar, plain, json or none, not %q", s.Progress)
+	}
 	return nil
 }
 
+// home is the person's directory.
+func home() string {
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return "/"
+	}
+	return dir
+}
+
 // folder names the registry's folder for people.
-func (s *settings) folder() string { return cmp.Or(s.RootID, s.Root) }
+func (s *settings) folder() string {
+	if s.RootID != "" {
+		return s.RootID
+	}
+	return s.Root
+}
 
 // auth opens the sign-in. Without a credentials file it returns
 // drive.ErrNoCredentials; one that is named and missing is drive.ErrCredentials.

@@ -61,18 +61,34 @@ func unknown(err error) bool {
 // that fails does not hinder the others: the exit code is that of the failures,
 // or 1 if they are of several kinds.
 func (a *app) withImages(ctx context.Context, s scope, texts []string, use func(registry, index.Image) error) error {
-	reg, err := a.open(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer reg.Close()
-	return a.each(ctx, texts, func(text string) error {
+	return a.withRegistry(ctx, s, texts, func(reg registry, text string) error {
 		img, err := a.find(ctx, reg, s, text)
 		if err != nil {
 			return err
 		}
 		return use(reg, img)
 	})
+}
+
+// withSearched is withImages for the verbs that say what they look for.
+func (a *app) withSearched(ctx context.Context, texts []string, use func(registry, index.Image) error) error {
+	return a.withRegistry(ctx, onDrive, texts, func(reg registry, text string) error {
+		a.say("Searching for %s in drive://%s", text, a.set.folder())
+		img, err := a.find(ctx, reg, onDrive, text)
+		if err != nil {
+			return err
+		}
+		return use(reg, img)
+	})
+}
+
+func (a *app) withRegistry(ctx context.Context, s scope, texts []string, use func(registry, string) error) error {
+	reg, err := a.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer reg.Close()
+	return a.each(ctx, texts, func(text string) error { return use(reg, text) })
 }
 
 // each calls do for each text, and goes on after a failure, which it says at
@@ -107,7 +123,12 @@ func (a *app) each(ctx context.Context, texts []string, do func(string) error) e
 // driveOnly refuses an image that Drive does not have.
 func driveOnly(img index.Image) error {
 	if img.File == "" {
-		return fmt.Errorf("%s is on this machine alone: %w in the registry; push it first", img, iofs.ErrNotExist)
+		return missing("%s is on this machine alone; 'sregfs push' brings it to the registry", img)
 	}
 	return nil
+}
+
+// missing is an io/fs.ErrNotExist that says nothing but this sentence.
+func missing(format string, args ...any) error {
+	return &saidError{text: fmt.Sprintf(format, args...), err: iofs.ErrNotExist}
 }

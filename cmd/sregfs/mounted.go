@@ -213,21 +213,22 @@ func (m *mounted) command(file, line string) (string, error) {
 	if werr != nil {
 		var errno *os.PathError
 		if text != "" && errors.As(werr, &errno) {
-			return "", &answeredError{text: text, err: errno.Err}
+			return "", &saidError{text: text, err: errno.Err}
 		}
 		return "", werr
 	}
 	return text, err
 }
 
-// answeredError is an errno together with the sentence the mount gave for it.
-type answeredError struct {
+// saidError is an error of a kind that says exactly this sentence: the mount's
+// about an errno, or ours.
+type saidError struct {
 	text string
 	err  error
 }
 
-func (e *answeredError) Error() string { return e.text }
-func (e *answeredError) Unwrap() error { return e.err }
+func (e *saidError) Error() string { return e.text }
+func (e *saidError) Unwrap() error { return e.err }
 
 // Path is the version's own file in the mount.
 func (m *mounted) Path(img index.Image) string {

@@ -89,7 +89,7 @@ func (m *mounted) push(ctx context.Context, ref image.Ref) (index.PushStatus, bo
 // explain adds the mount's own sentence to an errno from a push.
 func (m *mounted) explain(ctx context.Context, ref image.Ref, err error) error {
 	if p, ok := m.push(ctx, ref); ok && p.Error != "" {
-		return &answeredError{text: p.Error, err: err}
+		return &saidError{text: p.Error, err: err}
 	}
 	return err
 }

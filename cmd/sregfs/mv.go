@@ -51,7 +51,7 @@ has stays as it is; 'sregfs rename' gives an image another name.`,
 }
 
 func noCopy(img index.Image) error {
-	return fmt.Errorf("%s: %w: no copy of it is on this machine; 'sregfs pull' fetches one", img, iofs.ErrNotExist)
+	return missing("%s: no copy of it is on this machine; 'sregfs pull' fetches one", img)
 }
 
 // moveTarget is the file that c is to be, given what the caller said.
@@ -74,18 +74,10 @@ func (a *app) moveTarget(c copied, said string, force bool) (string, error) {
 	case err != nil:
 		return "", err
 	case !fi.Mode().IsRegular() || !force && to != c.path:
-		return "", &conflict{to}
+		return "", &saidError{text: to + " is there already; --force replaces a file", err: iofs.ErrExist}
 	}
 	return to, nil
 }
-
-// conflict is a file that stands where another is to go.
-type conflict struct{ path string }
-
-func (e *conflict) Error() string { return e.path + " is there already; --force replaces a file" }
-
-// Is makes e an io/fs.ErrExist.
-func (e *conflict) Is(target error) bool { return target == iofs.ErrExist }
 
 // move moves c to the file to, and leaves a link to it in the storage.
 func (a *app) move(ctx context.Context, c copied, to string) error {

@@ -39,8 +39,7 @@ that have arrived when a pull is interrupted are not fetched again by the next.`
 				return usagef("--name is for one image, and without --no-cache")
 			}
 			a.announce()
-			return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {
-				a.say("Searching for %s in drive://%s", img, a.set.folder())
+			return a.withSearched(cmd.Context(), args, func(reg registry, img index.Image) error {
 				target := name
 				if noCache {
 					target = strings.ReplaceAll(img.Dir(), "/", "-") + "-" + img.TagDir() + img.Ext

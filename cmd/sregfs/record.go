@@ -68,8 +68,7 @@ images' lists it. A copy on this machine stays as it is.`,
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.announce()
-			return a.withImages(cmd.Context(), onDrive, args, func(_ registry, img index.Image) error {
-				a.say("Searching for %s in drive://%s", img, a.set.folder())
+			return a.withSearched(cmd.Context(), args, func(_ registry, img index.Image) error {
 				isNew, err := a.record(img)
 				if err != nil {
 					return fmt.Errorf("record %s: %w", img, err)

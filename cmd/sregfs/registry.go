@@ -117,7 +117,7 @@ func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, fun
 	if authErr != nil && !o.Known && !errors.Is(authErr, drive.ErrNoCredentials) {
 		return nil, nil, authErr
 	}
-	picture, err := thumbnail()
+	picture, err := thumbnail(a.set.Thumbnail)
 	if err != nil && o.Known {
 		picture, err = robot() // what is looked at here needs no picture
 	}

@@ -59,7 +59,7 @@ func (a *app) removeHere(ctx context.Context, reg registry, img index.Image) (pl
 	}
 	if !copy {
 		if !noted && held.Bytes == 0 {
-			return "", fmt.Errorf("%w: nothing of it is on this machine; 'sregfs delete' removes it from Drive", iofs.ErrNotExist)
+			return "", missing("nothing of it is on this machine; 'sregfs delete' removes it from Drive")
 		}
 		return a.where(reg, img), nil
 	}

@@ -30,13 +30,11 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	// What fails before a verb runs (unknown verb or flag, wrong number of
 	// arguments) is a mistake in the call.
 	started := false
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		started = true
-		if a.set.Debug {
-			a.log.SetLevel(logrus.DebugLevel)
-		}
-		if a.set.Quiet {
-			a.log.SetLevel(logrus.ErrorLevel)
+		a.log.SetFormatter(&plainLog{dated: cmd.Name() == "mount" || cmd.Name() == "emulator"})
+		if err := a.resolve(root.PersistentFlags(), cmd.Flags()); err != nil {
+			return err
 		}
 		return a.set.check()
 	}
@@ -90,7 +88,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 ambiguous name, 5 sign-in,
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(a.out, version) },
 	})
-	root.AddCommand(a.jsonCommand())
+	root.AddCommand(a.configCommand(), a.jsonCommand())
 	root.Version = version
 	root.SetVersionTemplate("{{.Version}}\n")
 	return root

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -76,13 +77,28 @@ func (a *app) say(format string, args ...any) {
 	}
 }
 
-// plainLog is the log for people: what it quotes cannot steer their terminal.
-type plainLog struct{ logrus.TextFormatter }
+// plainLog is the log for people: what it quotes cannot steer their terminal. It
+// looks as the registry tool's, or with dates for what runs for long.
+type plainLog struct {
+	logrus.TextFormatter
+	dated bool
+}
 
 // Format implements logrus.Formatter.
 func (f *plainLog) Format(e *logrus.Entry) ([]byte, error) {
 	e.Message = printable(e.Message)
-	return f.TextFormatter.Format(e)
+	if f.dated {
+		return f.TextFormatter.Format(e)
+	}
+	var line strings.Builder
+	if e.Level != logrus.InfoLevel {
+		line.WriteString(strings.ToUpper(e.Level.String()) + " ")
+	}
+	line.WriteString(e.Message)
+	for _, key := range slices.Sorted(maps.Keys(e.Data)) {
+		fmt.Fprintf(&line, " %s=%s", key, printable(fmt.Sprint(e.Data[key])))
+	}
+	return []byte(line.String() + "\n"), nil
 }
 
 // where is the image's place on this machine, else its URL.

@@ -21,9 +21,8 @@ const (
 )
 
 // thumbnail is the picture that pushed images get in Drive's web page: the
-// file that SREGISTRY_THUMBNAIL names, else our robot.
-func thumbnail() ([]byte, error) {
-	path := os.Getenv("SREGISTRY_THUMBNAIL")
+// file at path, which SREGISTRY_THUMBNAIL names, or without one our robot.
+func thumbnail(path string) ([]byte, error) {
 	if path == "" {
 		return robot()
 	}
