@@ -62,6 +62,12 @@ func TestHostileNames(t *testing.T) {
 		{"collection": long, "image": long, "tag": long},
 		{"collection": "c", "image": "UPPER", "tag": "Case"},
 		{"collection": "c", "image": "~x#", "tag": "-rf *"},
+		{"collection": "c", "image": "caf\u00e9", "tag": "1"},  // one letter,
+		{"collection": "c", "image": "cafe\u0301", "tag": "1"}, // and two that look like it
+		{"collection": "c", "image": "x\u202egnp.sif", "tag": "1"},
+		{"collection": "c", "image": "x\u200b", "tag": "1"},
+		{"collection": "c", "image": "x\x1b[2J\u009b", "tag": "1"},
+		{"collection": strings.Repeat("\u00e9", 55), "image": "x", "tag": "1"},
 	}
 	var contents [][]byte
 	put := func(f drivetest.File) {
@@ -88,6 +94,9 @@ func TestHostileNames(t *testing.T) {
 			require.LessOrEqual(t, len(part), 255)
 		}
 	}
+	for _, bad := range []string{"\x1b", "\u009b", "\u202e", "\u200b", "\a"} {
+		require.NotContains(t, listed, bad, "a listing on a terminal")
+	}
 	require.NotContains(t, m.Sh("ls -A"), ".sregfs")
 	require.Empty(t, m.Sh("ls shared-with-me 2>/dev/null || true"))
 	out, err := exec.CommandContext(t.Context(), "find", filepath.Dir(m.Dir()), "-maxdepth", "1", "-newer", m.Dir()).CombinedOutput()
@@ -95,6 +104,25 @@ func TestHostileNames(t *testing.T) {
 	require.NotContains(t, string(out), "/x")
 	m.Sh("rm -r ./*")
 	require.Zero(t, images(user))
+}
+
+// TestNamesThatDifferInCase: they are one tag, whose versions are all there; none hides behind another.
+func TestNamesThatDifferInCase(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	var contents [][]byte
+	for i, name := range []string{"lab/tool:1", "LAB/Tool:1", "Lab/TOOL:1"} {
+		ref := strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == ':' })
+		contents = append(contents, imagetest.Bytes(uint64(i), 2000))
+		indextest.PutRaw(t, srv.User(""), drivetest.File{Name: name, Properties: map[string]string{
+			"type": "container", "collection": ref[0], "image": ref[1], "tag": ref[2], "version": md5sum(contents[i]),
+		}}, contents[i])
+	}
+	m := fstest.Mount(t, srv, fstest.Options{})
+	require.Len(t, strings.Fields(m.Sh("ls")), 1)
+	require.Len(t, strings.Fields(m.Sh("ls LAB")), 2, "the tag and its directory")
+	for _, content := range contents {
+		require.Contains(t, m.Sh("sha256sum lab/tool:1/"+md5sum(content)+".sif"), sha(content))
+	}
 }
 
 // TestNamesThatMayNotBe: who creates an image under a name that cannot be one hears it at once.
