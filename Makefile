@@ -4,7 +4,7 @@ export PATH := $(PATH):/usr/local/go/bin
 PREFIX ?= /usr/local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test race e2e crash lint fuzz bench demo check install clean
+.PHONY: all build test race e2e crash soak vet lint fuzz bench demo check install clean
 
 all: build
 
@@ -12,14 +12,16 @@ all: build
 build:
 	CGO_ENABLED=0 go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
 
-# Everything: unit, emulator and mount tests under the race detector, then the real container runtime.
+# Everything: unit, emulator and mount tests under the race detector, a hundred kills, two minutes of everything at once,
+# then the real container runtime.
 test:
 	scripts/setup --test
+	$(MAKE) --no-print-directory vet race crash soak e2e
+
+vet:
 	go vet ./...
-	go vet -tags e2e ./scripts/...
+	go vet -tags e2e,soak ./scripts/...
 	go vet -tags crash ./index ./scripts/...
-	go test -race -timeout 20m ./...
-	$(MAKE) --no-print-directory e2e
 
 race:
 	go test -race -timeout 20m ./...
@@ -33,10 +35,15 @@ e2e: build
 crash:
 	go test -tags crash -count=1 -v -timeout 4h ./scripts/crash/ -kills $(or $(KILLS),100)
 
+# The program on a slow Drive that fails, with everything going on at once: make soak [FOR=2h].
+soak:
+	go test -tags soak -count=1 -v -timeout 0 ./scripts/soak/ -for $(or $(FOR),2m)
+
 lint:
 	scripts/setup --tools
 	.tools/bin/golangci-lint run --allow-serial-runners ./...
-	.tools/bin/golangci-lint run --allow-serial-runners --build-tags e2e ./scripts/...
+	.tools/bin/golangci-lint run --allow-serial-runners --build-tags e2e,soak ./scripts/...
+	.tools/bin/golangci-lint run --allow-serial-runners --build-tags crash ./index/... ./scripts/...
 
 # One minute for each fuzz target there is: make fuzz [FUZZTIME=10m].
 fuzz:
