@@ -270,4 +270,7 @@ func lookInto(t *testing.T, data []byte) {
 		end = s.Off + s.Len
 		require.LessOrEqual(t, end, size)
 	}
+	profile, err := image.Startup(reader(data), size)
+	require.NoError(t, err)
+	sane(t, profile, size)
 }

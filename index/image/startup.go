@@ -119,10 +119,11 @@ func (s *starter) container() {
 	for _, dir := range containerDirs {
 		s.resolve(dir)
 	}
-	for _, dir := range []string{"/actions", "/env"} {
-		for _, name := range s.list(metaDir + dir) {
-			s.name(path.Join(metaDir, dir, name))
-		}
+	for _, name := range s.list(metaDir + "/actions") {
+		s.name(path.Join(metaDir, "actions", name))
+	}
+	for _, script := range s.environment() {
+		s.name(script)
 	}
 	s.name(metaDir + "/runscript")
 	for _, name := range containerFile {
@@ -163,10 +164,20 @@ func (s *starter) locale() {
 // defaultPath is $PATH in a container whose image says nothing else.
 var defaultPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 
+// environment is the scripts that set the environment, in the order in which they are run.
+func (s *starter) environment() (scripts []string) {
+	for _, name := range s.list(metaDir + "/env") {
+		if strings.HasSuffix(name, ".sh") {
+			scripts = append(scripts, path.Join(metaDir, "env", name))
+		}
+	}
+	return scripts
+}
+
 // assigned returns the directories that the image's environment scripts give to the variable name last.
 func (s *starter) assigned(name string) (dirs []string) {
-	for _, script := range s.list(metaDir + "/env") {
-		for line := range strings.Lines(string(s.text(path.Join(metaDir, "env", script)))) {
+	for _, script := range s.environment() {
+		for line := range strings.Lines(string(s.text(script))) {
 			line = strings.TrimPrefix(strings.TrimSpace(line), "export ")
 			value, ok := strings.CutPrefix(line, name+"=")
 			if !ok {

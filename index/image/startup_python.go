@@ -38,9 +38,9 @@ func (s *starter) python(p, real string) {
 		}
 	}
 	name := "python3." + strconv.Itoa(minor)
-	lib := path.Join(prefix, "lib", name)
+	lib := path.Join(prefix, "lib64", name)
 	if s.resolve(path.Join(lib, "encodings")).in == nil {
-		lib = path.Join(prefix, "lib64", name)
+		lib = path.Join(prefix, "lib", name)
 	}
 	s.name(path.Join(prefix, "lib", "python3"+strconv.Itoa(minor)+".zip"))
 	for _, dir := range []string{"", "lib-dynload", "encodings", "__pycache__", "encodings/__pycache__"} {

@@ -2,10 +2,12 @@ package imagetest_test
 
 import (
 	"bytes"
+	"debug/elf"
 	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -94,5 +96,23 @@ func TestFilesAreInTheImage(t *testing.T) {
 		got, err := os.ReadFile(filepath.Join(dir, "root", path))
 		require.NoError(t, err)
 		require.Equal(t, want, string(got))
+	}
+}
+
+func TestELFIsReadByTheStandardLibrary(t *testing.T) {
+	for _, e := range []imagetest.ELF{{}, {Narrow: true, Machine: elf.EM_386}, {Big: true, Machine: elf.EM_S390}, {Narrow: true, Big: true, Machine: elf.EM_PPC}} {
+		e.Interpreter, e.Needed, e.Size = "/lib/ld.so", []string{"libc.so.6", "libm.so.6"}, 5000
+		f, err := elf.NewFile(strings.NewReader(e.String()))
+		require.NoError(t, err)
+		require.Len(t, e.String(), 5000)
+		if e.Machine != elf.EM_NONE {
+			require.Equal(t, e.Machine, f.Machine)
+		}
+		require.Len(t, f.Progs, 3)
+		require.Equal(t, elf.PT_INTERP, f.Progs[0].Type)
+		text := make([]byte, f.Progs[0].Filesz)
+		_, err = f.Progs[0].ReadAt(text, 0)
+		require.NoError(t, err)
+		require.Equal(t, "/lib/ld.so\x00", string(text))
 	}
 }
