@@ -37,11 +37,14 @@ const (
 
 func (n dirNode) top() bool { return n.path == "" && mine(n.space) }
 
-// list reads the collection from the index. One that holds nothing but drafts exists too.
+// list reads the collection from the index. One that holds nothing but drafts, here or further below, exists too.
 func (n dirNode) list() (index.Collection, error) {
 	col, err := n.fs.ix.Collection(n.space, n.path)
-	if errors.Is(err, iofs.ErrNotExist) && mine(n.space) && len(n.fs.ix.Drafts(n.path, "")) > 0 {
-		return index.Collection{}, nil
+	if errors.Is(err, iofs.ErrNotExist) && mine(n.space) {
+		subs, tags := n.fs.ix.DraftDirs(n.path)
+		if len(subs)+len(tags)+len(n.drafts()) > 0 {
+			return index.Collection{}, nil
+		}
 	}
 	return col, err
 }
@@ -180,6 +183,15 @@ func (n dirNode) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
 			l.add(t.Newest.TagFile(t.Newest.Ext), fuse.DT_File, imageInode(t.Newest))
 		}
 		l.add(name, fuse.DT_Dir, n.fs.tagDir(n.space, collectionOf(n.path), name).inode())
+	}
+	if mine(n.space) { // directories that nothing but drafts keeps
+		subs, tags := n.fs.ix.DraftDirs(n.path)
+		for _, name := range subs {
+			l.add(image.EncodeName(name), fuse.DT_Dir, n.fs.collection("", join(n.path, name)).inode())
+		}
+		for _, name := range tags {
+			l.add(name, fuse.DT_Dir, n.fs.tagDir("", collectionOf(n.path), name).inode())
+		}
 	}
 	for _, d := range drafts {
 		l.add(d.Place().Name, fuse.DT_File, draftInode(d.ID()))

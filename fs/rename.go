@@ -47,6 +47,9 @@ func (fsys *FS) rename(ctx context.Context, req *fuse.RenameRequest, from folder
 	if err == nil {
 		err = fsys.move(ctx, from, req.OldName, newDir, req.NewName)
 	}
+	if errnoOf(err) == syscall.EINVAL { // mv takes that for a directory moved into itself, and says so
+		err = &refusal{syscall.ENODATA, sentence(err)}
+	}
 	return fsys.reply(what, err)
 }
 
@@ -98,10 +101,7 @@ func (fsys *FS) moveDraft(ctx context.Context, d *index.Draft, to index.Place) e
 		return err
 	}
 	replaced, isReplaced := fsys.ix.Draft(to)
-	if err := fsys.ix.MoveDraft(ctx, d, to); errors.Is(err, index.ErrPartial) {
-		// Not the EINVAL of close(2): mv takes it for a directory moved into itself, and says so.
-		return &refusal{syscall.ENODATA, err.Error()}
-	} else if err != nil {
+	if err := fsys.ix.MoveDraft(ctx, d, to); err != nil {
 		return err
 	}
 	if isReplaced {
@@ -219,7 +219,7 @@ func (fsys *FS) moveTag(ctx context.Context, n tagDirNode, ref image.Ref) error 
 	if sameTag(n.ref(), ref) {
 		return nil
 	}
-	if err := arrived(ctx, n.drafts()); err != nil {
+	if err := fsys.ix.WaitName(ctx, n.ref()); err != nil {
 		return err
 	}
 	v, err := n.versions()
@@ -266,6 +266,20 @@ func (fsys *FS) moveCollection(ctx context.Context, from, to string) error {
 		}
 	}
 	for _, name := range col.Collections {
+		if err := fsys.moveCollection(ctx, join(from, name), join(to, name)); err != nil {
+			return err
+		}
+	}
+	subs, tags := fsys.ix.DraftDirs(from) // those that nothing but drafts keeps are left
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(tags))) {
+		tag := fsys.tagDir("", from, name)
+		ref := tag.ref()
+		ref.Collection = to
+		if err := fsys.moveTag(ctx, tag, ref.Fold()); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(subs))) {
 		if err := fsys.moveCollection(ctx, join(from, name), join(to, name)); err != nil {
 			return err
 		}

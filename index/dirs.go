@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"fmt"
 	iofs "io/fs"
 	"strings"
@@ -73,7 +74,7 @@ func (ix *Index) mkdir(p string) error {
 	}
 	ix.cat.order.Lock()
 	defer ix.cat.order.Unlock()
-	if err := ix.cat.mayMake(collection, tag, isTag); err != nil {
+	if err := ix.cat.mayMake(collection, tag, isTag); err != nil && !(errors.Is(err, iofs.ErrNotExist) && ix.holdsDrafts(collection, isTag)) {
 		return err
 	}
 	made := time.Now()
@@ -87,6 +88,14 @@ func (ix *Index) mkdir(p string) error {
 	ix.cat.mu.Unlock()
 	ix.event(Event{Collection: collection, Image: tag.Image, Tag: tag.Tag})
 	return nil
+}
+
+// holdsDrafts tells whether the parent of a directory to be made is there because drafts are in it.
+func (ix *Index) holdsDrafts(collection string, isTag bool) bool {
+	if !isTag {
+		collection, _, _ = cutLast(collection)
+	}
+	return collection != "" && ix.hasDrafts(collection, image.Ref{}, false)
 }
 
 func (c *catalog) mayMake(collection string, tag image.Ref, isTag bool) error {
@@ -176,6 +185,27 @@ func (ix *Index) hasDrafts(collection string, tag image.Ref, isTag bool) bool {
 		}
 	}
 	return false
+}
+
+// DraftDirs are the directories in a collection of my own tree that hold drafts, or directories that do, whether they
+// hold images too or those have gone: nested collections by their last segment, and tags as "image:tag".
+func (ix *Index) DraftDirs(collection string) (collections, tags []string) {
+	here := Place{Collection: collection}.Fold().Collection
+	for _, d := range ix.AllDrafts() {
+		p := d.Place().Fold()
+		switch {
+		case p.Collection == here && p.Tag != "":
+			tags = append(tags, p.Tag)
+		case p.Collection == here:
+		case here == "":
+			sub, _, _ := strings.Cut(p.Collection, "/")
+			collections = append(collections, sub)
+		case strings.HasPrefix(p.Collection, here+"/"):
+			sub, _, _ := strings.Cut(p.Collection[len(here)+1:], "/")
+			collections = append(collections, sub)
+		}
+	}
+	return collections, tags
 }
 
 func (c *catalog) mayRemove(collection string, tag image.Ref, isTag bool) error {
