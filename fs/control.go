@@ -235,7 +235,7 @@ func (h *commandHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp 
 // run carries out one command. Its answer, or the reason of its failure, is kept.
 func (h *commandHandle) run(ctx context.Context, line string) error {
 	line = strings.TrimSpace(line)
-	if line == "" {
+	if line == "" && h.name != "refresh" { // which needs no words
 		return nil
 	}
 	text, err := controls[h.name].run(h.fs, ctx, line)
@@ -273,6 +273,9 @@ func (h *commandHandle) Flush(ctx context.Context, _ *fuse.FlushRequest) error {
 		return err
 	}
 	defer leave()
+	if len(h.line) == 0 {
+		return nil
+	}
 	line := string(h.line)
 	h.line = nil
 	return h.run(ctx, line)

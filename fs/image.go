@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync"
 	"time"
 
 	"bazil.org/fuse"
@@ -103,36 +102,7 @@ type imageHandle struct {
 	r   *index.Reader
 	img index.Image
 
-	failed failure
-}
-
-// failure is the last read that failed. The kernel asks for a page again at once when the read-ahead that should have
-// brought it failed: without a memory a program would wait twice for a network that is gone, and the log say it twice.
-type failure struct {
-	mu       sync.Mutex
-	err      error     // guarded by mu: what the kernel was told, nil if nothing failed yet
-	off, end int64     // guarded by mu: the bytes asked for
-	at       time.Time // guarded by mu
-}
-
-// again is how soon after a failure the same read is the kernel's own and not a program's.
-const again = time.Second
-
-// repeated returns the error of a failure a moment ago of a read that had byte off.
-func (f *failure) repeated(off int64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err != nil && off >= f.off && off < f.end && time.Since(f.at) < again {
-		return f.err
-	}
-	return nil
-}
-
-// note remembers err for a read of n bytes at off.
-func (f *failure) note(err error, off int64, n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.err, f.off, f.end, f.at = err, off, off+int64(n), time.Now()
+	failed failures
 }
 
 var (
@@ -143,6 +113,9 @@ var (
 
 // Read answers up to 128 KiB, straight into the reply.
 func (h *imageHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fuse.ReadResponse) error {
+	if err := h.failed.again(req.Offset); err != nil {
+		return err
+	}
 	ctx, done := h.fs.patient(ctx, req.Pid)
 	defer done()
 	n, err := h.r.ReadAt(ctx, resp.Data[:req.Size], req.Offset)
@@ -150,10 +123,10 @@ func (h *imageHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fus
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	if err = h.fs.reply("read "+h.img.Ref.String(), err); err != nil && !errors.Is(err, context.Canceled) {
-		h.failed.note(err, req.Offset, req.Size)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return h.failed.note(req.Offset, req.Size, err, func() error { return h.fs.reply("read "+h.img.Ref.String(), err) })
 	}
-	return err
+	return h.fs.reply("read "+h.img.Ref.String(), err)
 }
 
 // Flush has nothing to write.

@@ -192,9 +192,20 @@ func (fsys *FS) setAll(ctx context.Context, req *fuse.SetxattrRequest, path stri
 			errs = append(errs, ctx.Err())
 			break
 		}
-		errs = append(errs, x.set(fsys, ctx, img, value))
+		err := x.set(fsys, ctx, img, value)
+		errs = append(errs, err)
+		if unreachable(err) { // for the others too, and each would take its time to say so
+			break
+		}
 	}
 	return fsys.reply(what, errors.Join(errs...))
+}
+
+// unreachable says that err is about Drive as such, not about the image it befell.
+func unreachable(err error) bool {
+	return slices.ContainsFunc([]error{index.ErrOffline, index.ErrTimeout, index.ErrRateLimit, index.ErrSignIn, index.ErrCredentials}, func(kind error) bool {
+		return errors.Is(err, kind)
+	})
 }
 
 // images lists every version of every image in a collection and the collections in it.

@@ -148,6 +148,12 @@ func (m *M) Log() string {
 	return string(b)
 }
 
+// SignIn replaces the token file of the mount, as a sign-in in another process does.
+func (m *M) SignIn(user *drivetest.User) {
+	m.t.Helper()
+	require.NoError(m.t, user.WriteCredentials(m.c.Credentials))
+}
+
 // shellTime bounds a command, so that a mount that hangs fails the test and not the whole run.
 const shellTime = 3 * time.Minute
 
