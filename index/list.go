@@ -114,8 +114,10 @@ func (ix *Index) confirm(ctx context.Context, ids []string) error {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case errors.Is(err, iofs.ErrNotExist), errors.Is(err, iofs.ErrPermission):
+			case errors.Is(err, iofs.ErrNotExist):
 				gone = append(gone, id)
+			case errors.Is(err, iofs.ErrPermission): // about the sign-in, the API or the domain: what one may not see is not found
+				ix.log.Debugf("keeping what is known of %s: %v", id, err)
 			case err != nil:
 				return err
 			default:
