@@ -64,24 +64,30 @@ func (c *Client) retrier(o op) *retrier { return &retrier{c: c, op: o} }
 // attempt is one try, within the quota and a slot. Its errors are *Error, or ctx's.
 func (r *retrier) attempt(ctx context.Context, do func(ctx context.Context) error) error {
 	began := time.Now()
-	if err := r.c.pace.wait(ctx, r.op.units, max(r.left(), r.c.times.least)); err != nil {
+	err := r.c.pace.wait(ctx, r.op.units, max(r.left(), r.c.times.least))
+	if err != nil {
+		if r.since.IsZero() {
+			r.since = began
+		}
 		return r.explain(ctx, err)
 	}
 	if r.op.slots != nil {
-		if err := r.c.slot(ctx, r.op.slots); err != nil {
-			return r.explain(ctx, err)
-		}
-		defer func() { <-r.op.slots }()
+		err = r.c.slot(ctx, r.op.slots)
 	}
 	if r.since.IsZero() { // a queue that moves is no fault, one that does not is
 		r.since = later(began, time.Unix(0, r.c.count.moved.Load()))
+	}
+	if err != nil {
+		return r.explain(ctx, err)
+	}
+	if r.op.slots != nil {
+		defer func() { <-r.op.slots }()
 	}
 	within := ctx
 	if !r.sends {
 		within = withDeadline(ctx, r.since.Add(r.c.timeout))
 	}
-	err := do(within)
-	if err == nil {
+	if err = do(within); err == nil {
 		r.c.pace.well()
 		return nil
 	}
@@ -148,7 +154,7 @@ func (r *retrier) again(ctx context.Context, err error) error {
 	default:
 		return err
 	}
-	if errors.Is(e.Kind, ErrRateLimit) {
+	if errors.Is(e.Kind, ErrRateLimit) && e.Status != 0 { // Drive's word, not ours
 		r.c.pace.slow(e.RetryAfter)
 	}
 	if e.Status == 0 {

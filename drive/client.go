@@ -80,7 +80,7 @@ func New(o Options) (*Client, error) {
 		root: o.URL, timeout: o.Timeout, log: o.Log, pace: newPace(),
 		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1),
 		times: times{
-			reply: o.Timeout, lost: max(o.Timeout/2, time.Millisecond), least: o.Timeout / 8, idle: min(30*time.Second, o.Timeout),
+			reply: o.Timeout, lost: max(o.Timeout/2, time.Millisecond), least: o.Timeout / 8, idle: min(30*time.Second, max(o.Timeout/2, time.Millisecond)),
 			answered: time.Second, cut: 100 * time.Millisecond, longest: 32 * time.Second, away: 3 * time.Second,
 		},
 	}
