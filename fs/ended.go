@@ -74,7 +74,7 @@ func (c *connection) wait(ended func()) {
 	fds := []unix.PollFd{{Fd: int32(c.device.Fd())}, {Fd: int32(c.stopR.Fd())}}
 	for {
 		_, err := unix.Poll(fds, -1)
-		if err == unix.EINTR { //nolint:errorlint // the bare errno of a system call
+		if err == unix.EINTR {
 			continue
 		}
 		if err == nil && fds[1].Revents == 0 {

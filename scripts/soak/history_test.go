@@ -122,7 +122,7 @@ func (h *history) hear(m *machine, e event) {
 	l := h.of(key)
 	v := l.versions[e.Seed]
 	complain := func(what string) {
-		h.failLocked("%s, %s %q on %s from %s to %s: %s: %s %v", what, e.Kind, e.Path, m.name, clock(e.From), clock(e.To), e.Op, e.Text, e.Errno)
+		h.failLocked("%s, %s %q (image %d) on %s from %s to %s: %s: %s %v", what, e.Kind, e.Path, e.Seed, m.name, clock(e.From), clock(e.To), e.Op, e.Text, e.Errno)
 	}
 	switch {
 	case e.Op == opWrong:

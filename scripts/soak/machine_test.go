@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,7 +46,7 @@ type machine struct {
 	paused  chan struct{}
 	gone    chan struct{} // closed when all was heard of the readers
 
-	mu    sync.Mutex
+	mu      sync.Mutex
 	lives   int             // guarded by mu; mounts so far
 	downs   []interval      // guarded by mu; when there was no mount
 	evicted map[int]float64 // guarded by mu; bytes that each life was last seen to have evicted
@@ -86,7 +87,7 @@ func newMachine(t *testing.T, srv *drivetest.Server, name, person, beneath strin
 		}
 		if t.Failed() {
 			text, _ := os.ReadFile(m.log)
-			t.Logf("the end of the log of %s:\n%s", m.name, text[max(0, len(text)-16<<10):])
+			t.Logf("the end of the log of %s:\n%s", m.name, text[max(0, len(text)-128<<10):])
 		}
 	})
 	return m
@@ -101,8 +102,8 @@ func (m *machine) start() {
 	r, w, err := os.Pipe()
 	require.NoError(m.t, err)
 	defer r.Close()
-	cmd := exec.Command(program, "mount", "--poll", "1s", "--cache-size", "24MB", "--cache-min-free", "1MB", m.dir)
-	cmd.Env = append(m.env, "SREGFS_READY_FD=3")
+	cmd := exec.CommandContext(context.Background(), program, "mount", "--debug", "--poll", "1s", "--cache-size", "24MB", "--cache-min-free", "1MB", m.dir)
+	cmd.Env = append(slices.Clone(m.env), "SREGFS_READY_FD=3")
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -250,7 +251,7 @@ func (m *machine) read(n int, seed uint64, hear func(*machine, event)) {
 	require.NoError(m.t, err)
 	job, err := json.Marshal(readerJob{Mount: m.dir, Root: m.root, Seed: seed, Readers: n})
 	require.NoError(m.t, err)
-	cmd := exec.Command(self)
+	cmd := exec.CommandContext(context.Background(), self)
 	cmd.Env = append(os.Environ(), readerVariable+"="+string(job), "GOMAXPROCS=16") // each may stand still in a page fault
 	cmd.Stderr = os.Stderr
 	m.tell, err = cmd.StdinPipe()

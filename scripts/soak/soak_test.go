@@ -100,8 +100,8 @@ func (w *world) shape() {
 		on().Chance(0.005).Cut(0),
 	}
 	w.srv.Fault(w.faults...)
-	for _, d := range []time.Duration{250, 150, 100, 50} {
-		w.srv.Fault(on().Chance(0.25).Delay(d * time.Millisecond))
+	for _, ms := range []int{250, 150, 100, 50} {
+		w.srv.Fault(on().Chance(0.25).Delay(time.Duration(ms) * time.Millisecond))
 	}
 }
 
