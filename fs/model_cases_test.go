@@ -37,3 +37,31 @@ func TestDraftsKeepTheirDirectory(t *testing.T) {
 	m.Sh("rm -r e f")
 	require.Empty(t, m.Sh("ls -A; ls .sregfs/drafts"))
 }
+
+// TestDuplicatesGoTogether: files of one name and version show as one, so they are moved and removed as one.
+func TestDuplicatesGoTogether(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	user := srv.User("")
+	content := sif(t, 60_000, 1)
+	var files []drivetest.File
+	for range 3 {
+		files = append(files, indextest.Put(t, user, "c/x:1", content, nil))
+	}
+	other := indextest.Put(t, user, "c/x:1", sif(t, 60_000, 2), nil)
+	m := fstest.Mount(t, srv, fstest.Options{})
+	m.Sh("mv c/x:1.sif c/y:1.sif")
+	require.Equal(t, "y:1\ny:1.sif", m.Sh("ls c"))
+	m.Sh("mv -T c/y:1 c/z:1 && cmp c/z:1.sif c/z:1/" + other.MD5 + ".sif")
+	require.Equal(t, "z:1\nz:1.sif", m.Sh("ls c"))
+	m.Sh("rm c/z:1/" + files[0].MD5 + ".sif")
+	require.Equal(t, other.MD5+".sif", m.Sh("ls c/z:1"))
+	for _, f := range files {
+		now, ok := user.File(f.ID)
+		require.True(t, ok && now.Trashed, "in the bin, from where it can be had again")
+	}
+	for range 2 {
+		indextest.Put(t, user, "d/x:1", content, nil)
+	}
+	m.Sh("echo now > .sregfs/refresh; rm -r c d")
+	require.Empty(t, m.Sh("ls"))
+}

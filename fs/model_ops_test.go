@@ -165,7 +165,7 @@ func (w *world) push(s *side) {
 	}
 	script := filepath.Join(w.tmp, "order.py")
 	require.NoError(w.t, os.WriteFile(script, []byte(randomOrder), 0o644))
-	w.do(s, how, "SRC="+w.contents[sum], "DST="+name, "PART="+path.Join(path.Dir(name), ".part"), "RANDOM_ORDER="+script)
+	w.do(s, how, "SRC="+w.contents[sum], "DST=./"+name, "PART="+path.Join(path.Dir(name), ".part"), "RANDOM_ORDER="+script)
 	w.reads(s.M, map[string]string{name: sum})
 	w.acknowledged(s, func(r registry) registry {
 		if f := r.newest(tag); f != nil && replaces {

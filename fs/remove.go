@@ -90,8 +90,10 @@ func (fsys *FS) remove(ctx context.Context, from folder, name string, pid uint32
 	if e.img == nil {
 		return index.ErrReadOnly
 	}
-	if err := fsys.ix.Remove(ctx, *e.img); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return err
+	for _, img := range append(fsys.ix.Twins(*e.img), *e.img) { // or the name would show the next of them
+		if err := fsys.ix.Remove(ctx, img); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return err
+		}
 	}
 	fsys.leaveTraces(*e.img, e.tag, pid)
 	return nil
@@ -149,6 +151,9 @@ func (o *openDrafts) tidy(d *index.Draft) {
 func (fsys *FS) leaveTraces(img index.Image, byTag bool, pid uint32) {
 	if t, err := fsys.ix.Tag("", newestOf(img)); err == nil && t.Versions > 0 {
 		return
+	}
+	if d, ok := fsys.ix.Draft(tagPlace(img.Collection, img.Ref, img.Ext)); ok && fsys.drafts.leftover(d) {
+		fsys.discard(d)
 	}
 	dirs := []dirNode{fsys.collection("", img.Collection)}
 	if img.Collection == library {

@@ -124,7 +124,7 @@ func (fsys *FS) retag(ctx context.Context, e entry, place index.Place) error {
 	}
 	images := []index.Image{*e.img}
 	if e.tag {
-		all, err := fsys.ix.Versions("", newestOf(*e.img))
+		all, err := fsys.ix.Files("", newestOf(*e.img))
 		if err != nil {
 			return err
 		}
@@ -222,8 +222,8 @@ func (fsys *FS) moveTag(ctx context.Context, n tagDirNode, ref image.Ref) error 
 	if err := fsys.ix.WaitName(ctx, n.ref()); err != nil {
 		return err
 	}
-	v, err := n.versions()
-	if err != nil {
+	v, err := fsys.ix.Files("", n.ref())
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
 	if len(v) == 0 {

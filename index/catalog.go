@@ -191,6 +191,31 @@ func (ix *Index) Versions(space string, ref image.Ref) ([]Image, error) {
 	return ix.hydrate(out), nil
 }
 
+// Files returns every image file of a tag, newest first: beside Versions, the duplicates that the tree shows as one. What
+// is done to the whole of a name is done to them. Errors as of Versions.
+func (ix *Index) Files(space string, ref image.Ref) ([]Image, error) {
+	ix.cat.mu.RLock()
+	t := ix.cat.tag(space, ref)
+	if t == nil {
+		ix.cat.mu.RUnlock()
+		return nil, notExist(ref.Short())
+	}
+	out := values(t.images)
+	ix.cat.mu.RUnlock()
+	return ix.hydrate(out), nil
+}
+
+// Twins returns the other files of img's content under its name and version, which the tree shows as one with it.
+func (ix *Index) Twins(img Image) []Image {
+	all, err := ix.Files(img.Space, img.Ref)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(all, func(o Image) bool {
+		return o.File == img.File || !strings.EqualFold(o.Version, img.Version) || o.Size != img.Size || o.MD5 != img.MD5 || o.SHA256 != img.SHA256
+	})
+}
+
 // Lookup returns the image of ref, the newest of its tag if ref has no version. A version may be written as the MD5 or
 // the SHA-256 of the content too. It returns io/fs.ErrNotExist if there is none.
 func (ix *Index) Lookup(space string, ref image.Ref) (Image, error) {
