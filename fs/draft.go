@@ -106,7 +106,7 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	if err := arrived(ctx, []*index.Draft{d}); err != nil {
 		return n.fs.reply(what, err)
 	}
-	copied := n.fs.drafts.untouched(d) || d.State() == index.StateCommitted
+	copied := n.fs.drafts.untouched(d)
 	if err := d.Truncate(ctx, int64(req.Size)); err != nil {
 		return n.fs.reply(what, err)
 	}
@@ -115,12 +115,15 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 			n.fs.discard(aside)
 		}
 	}
+	if copied {
+		n.fs.drafts.update(d, func(od *openDraft) { od.edit, od.short = true, req.Size > 0 })
+	}
 	if _, gone := n.fs.drafts.find(n.id); gone || n.fs.drafts.opens(d) {
 		return nil // a descriptor will be closed, and then it is pushed
 	}
 	err := n.fs.push(ctx, d, false)
 	if copied && errors.Is(err, index.ErrPartial) {
-		n.fs.discard(d) // truncate(2) is refused, the image stands, and there is nothing of anybody's own in its half
+		n.fs.discard(d) // truncate(2) is refused, and the image stands
 	}
 	return n.fs.reply(what, err)
 }
@@ -186,7 +189,7 @@ func (h *draftHandle) Read(ctx context.Context, req *fuse.ReadRequest, resp *fus
 func (h *draftHandle) Write(ctx context.Context, req *fuse.WriteRequest, resp *fuse.WriteResponse) error {
 	ctx, done := h.fs.patient(ctx, req.Pid)
 	defer done()
-	if err := h.fs.drafts.admits(h.draft, h.opener); err != nil {
+	if err := h.fs.drafts.writes(h.draft, h.opener); err != nil {
 		return h.fs.reply("write "+h.name(), err)
 	}
 	h.written(req.Pid)

@@ -34,6 +34,8 @@ type openDraft struct {
 	kept time.Time
 	// edit marks the draft of a published image: closed without a change, it is dropped.
 	edit bool
+	// short marks one that was cut short and not written to: no image, and nothing that is not in the published one.
+	short bool
 	// aside is an older draft that stood in this one's place and is kept under another name, until this one is emptied:
 	// then its bytes are not wanted either.
 	aside *index.Draft
@@ -100,13 +102,28 @@ func (o *openDrafts) claim(d *index.Draft, by process) error {
 	return nil
 }
 
-// admits says whether by may write d now.
+// admits says whether by may change the size of d now.
 func (o *openDrafts) admits(d *index.Draft, by process) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if od := o.byID[d.ID()]; od != nil {
 		return od.refuse(by)
 	}
+	return nil
+}
+
+// writes says whether by may write d now, which it then does.
+func (o *openDrafts) writes(d *index.Draft, by process) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	od := o.byID[d.ID()]
+	if od == nil {
+		return nil
+	}
+	if err := od.refuse(by); err != nil {
+		return err
+	}
+	od.short = false
 	return nil
 }
 
@@ -163,17 +180,28 @@ func (o *openDrafts) closed(d *index.Draft, write bool, opener process) (unused 
 	return unused
 }
 
-// unused says that od is the copy of an image that nobody changed, or is about to.
-func (od *openDraft) unused() bool {
-	return od.edit && !od.gone && od.handles == 0 && !od.awaited() && bare(od.draft)
+// unused says that od is the copy of an image, to which nobody has added anything, or is about to.
+func (od *openDraft) unused() bool { return od.idle() && !od.awaited() }
+
+// idle is unused, though somebody may be about to come.
+func (od *openDraft) idle() bool {
+	return od.edit && !od.gone && od.handles == 0 && (bare(od.draft) || od.short && od.draft.State() == index.StateDraft)
 }
 
-// untouched says that d is the copy of an image that nobody changed yet.
+// leftover says that d is the copy of an image that nobody has open or added anything to: it need not outlive the image.
+func (o *openDrafts) leftover(d *index.Draft) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	od := o.byID[d.ID()]
+	return od != nil && od.idle()
+}
+
+// untouched says that d is the copy of an image that nobody wrote to yet, or has just become one.
 func (o *openDrafts) untouched(d *index.Draft) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	od := o.byID[d.ID()]
-	return od != nil && od.edit && bare(d)
+	return d.State() == index.StateCommitted || od != nil && od.edit && (bare(d) || od.short)
 }
 
 // awaited says that a program may be about to open the draft.
@@ -321,7 +349,12 @@ func (fsys *FS) edit(place index.Place, img *index.Image) (*index.Draft, error) 
 	case ok && bare(d):
 		fsys.discard(d)
 	case ok:
-		if err := fsys.ix.MoveDraft(fsys.base, d, asidePlace(d)); err != nil {
+		err := fsys.ix.MoveDraft(fsys.base, d, asidePlace(d))
+		switch {
+		case errors.Is(err, index.ErrBusy), errors.Is(err, iofs.ErrNotExist): // it was just closed, and is on its way
+			fsys.drafts.update(d, func(od *openDraft) { od.expected = time.Now().Add(comeBack) })
+			return d, nil
+		case err != nil:
 			return nil, fmt.Errorf("set the unfinished %s aside: %w", place, err)
 		}
 		aside = d

@@ -170,6 +170,16 @@ func (j *job) reason() error {
 	return j.why
 }
 
+// ended says whether img and err are set.
+func (j *job) ended() bool {
+	select {
+	case <-j.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // hurry ends a pause.
 func (j *job) hurry() {
 	select {
@@ -225,9 +235,10 @@ func (j *job) queue(ctx context.Context, turn *ticket) error {
 	}
 }
 
-// passing says whether a push that failed with err goes on by itself: the network comes back, somebody signs in.
+// passing says whether a push that failed with err goes on by itself: the network comes back, somebody signs in, to Drive
+// or to the portal of the network, which answers in Drive's place until then.
 func passing(err error) bool {
-	return drive.Retryable(err) || errors.Is(err, ErrSignIn) || errors.Is(err, ErrSession)
+	return drive.Retryable(err) || errors.Is(err, ErrSignIn) || errors.Is(err, ErrSession) || errors.Is(err, ErrProtocol)
 }
 
 // attempt steps the draft until it is committed. Pushes of the same content wait for each other, so that the second finds

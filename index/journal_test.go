@@ -221,16 +221,24 @@ func TestRemovingAPush(t *testing.T) {
 // shortClient is a client that gives up soon.
 func shortClient(t *testing.T, srv *drivetest.Server) *drive.Client {
 	t.Helper()
+	c, _ := signedOut(t, srv)
+	return c
+}
+
+// signedOut is a client that gives up soon, and what signs its user in again.
+func signedOut(t *testing.T, srv *drivetest.Server) (c *drive.Client, renew func()) {
+	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, srv.User("").WriteCredentials(dir))
+	renew = func() { require.NoError(t, srv.User("").WriteCredentials(dir)) }
+	renew()
 	auth, err := drive.OpenAuth(drive.AuthOptions{
 		Credentials: filepath.Join(dir, "client_secrets.json"), Token: filepath.Join(dir, "token.json"),
 	})
 	require.NoError(t, err)
-	c, err := drive.New(drive.Options{URL: srv.URL(), Auth: auth, Timeout: 300 * time.Millisecond})
+	c, err = drive.New(drive.Options{URL: srv.URL(), Auth: auth, Timeout: 300 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	return c
+	return c, renew
 }
 
 func TestACrashInEachStateIsContinued(t *testing.T) {

@@ -28,11 +28,7 @@ func (d *Draft) begin(ctx context.Context, empty bool) (*os.File, error) {
 		var err error
 		switch {
 		case busy != nil:
-			select {
-			case <-busy:
-			case <-ctx.Done():
-				err = ctx.Err()
-			}
+			err = d.still(ctx, busy)
 		case parked:
 			err = d.unpark(ctx)
 		default:
@@ -41,6 +37,25 @@ func (d *Draft) begin(ctx context.Context, empty bool) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+}
+
+// still waits until the draft is no longer being pushed. While its push pauses for an error, that is the answer: it may be
+// a long time.
+func (d *Draft) still(ctx context.Context, busy <-chan struct{}) error {
+	d.mu.Lock()
+	j := d.job
+	d.mu.Unlock()
+	if j != nil {
+		if _, err := d.await(ctx, j); err != nil && !j.ended() {
+			return fmt.Errorf("an earlier push of it waits: %w", err)
+		}
+	}
+	select { // finish is about to, or it is just being sealed
+	case <-busy:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -109,8 +109,13 @@ func (ix *Index) WaitPushes(ctx context.Context) error {
 	}
 }
 
-// arrived waits until what is on its way to the name of ref has arrived: what gets the name afterwards comes after it. A
-// push that cannot arrive any more is not waited for.
+// WaitName returns when what is on its way to the name of ref, whatever its version, has arrived: what gets or loses the
+// name afterwards comes after it. A push that cannot arrive any more is not waited for; a passing error is returned.
+func (ix *Index) WaitName(ctx context.Context, ref image.Ref) error {
+	return ix.drafts.arrived(ctx, ref)
+}
+
+// arrived is WaitName.
 func (s *draftStore) arrived(ctx context.Context, ref image.Ref) error {
 	name := ref.Fold().Short()
 	for _, d := range s.ix.AllDrafts() {

@@ -17,12 +17,14 @@ import (
 //
 //	m <name>        -> text or JSON: schema, root (rootRecord), token (changes page token), listed, shared (times), about
 //	f <fileID>      -> fileRecord, what Drive said of one image; the tree is built from these in memory
+//	x <fileID>      -> time when the file left the registry: listings may show it for a while yet
 //	n <folded path> -> dirRecord, a directory made by Mkdir: "collection/nested" or "collection/image:tag"
 //	k <hash>        -> cacheRecord, the blocks on disk of one revision; bits are set only after fdatasync
 //	d <id BE64>     -> draftRecord, one draft and how far its push is: the journal
 const (
 	kMeta  = 'm'
 	kFile  = 'f'
+	kGone  = 'x'
 	kDir   = 'n'
 	kCache = 'k'
 	kDraft = 'd'
@@ -33,6 +35,7 @@ const schemaVersion = 1
 
 func metaKey(name string) []byte  { return append([]byte{kMeta}, name...) }
 func fileKey(id string) []byte    { return append([]byte{kFile}, id...) }
+func goneKey(id string) []byte    { return append([]byte{kGone}, id...) }
 func dirKey(path string) []byte   { return append([]byte{kDir}, path...) }
 func cacheKey(hash string) []byte { return append([]byte{kCache}, hash...) }
 func draftKey(id uint64) []byte   { return binary.BigEndian.AppendUint64([]byte{kDraft}, id) }
@@ -69,6 +72,9 @@ func openDB(dir string, log logrus.FieldLogger) (*badger.DB, error) {
 		WithBlockCacheSize(4 << 20).
 		WithValueThreshold(256 << 10).
 		WithValueLogFileSize(16 << 20)
+	if err := dropUnbegun(o.Dir); err != nil {
+		return nil, err
+	}
 	db, err := openRecords(o)
 	if err != nil {
 		return nil, fmt.Errorf("open the records in %s: %w", badgerDir(dir), err)

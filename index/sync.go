@@ -36,7 +36,7 @@ type syncState struct {
 	err     error     // of the last attempt
 	others  []string  // ids of other folders of the registry's name
 	recheck map[string]bool
-	removed map[string]time.Time // files removed through us, while listings may still show them
+	gone    map[string]time.Time // files that left the registry, while listings may still show them; on record too
 
 	relist, relistShared time.Time // when the listings are due again; zero = now
 }
@@ -217,29 +217,4 @@ func (ix *Index) recheck(file string) {
 			ix.log.Debugf("look at %s again: %v", file, err)
 		}
 	})
-}
-
-// forget notes that file was removed through us, so that a listing that lags does not bring it back.
-func (r *remote) forget(file string) {
-	now := time.Now()
-	r.set(func(s *syncState) {
-		if s.removed == nil {
-			s.removed = map[string]time.Time{}
-		}
-		for id, t := range s.removed {
-			if now.Sub(t) > lag {
-				delete(s.removed, id)
-			}
-		}
-		s.removed[file] = now
-	})
-}
-
-// doubted tells whether news that file exists must be confirmed by asking for it.
-func (r *remote) doubted(file string) (doubt bool) {
-	r.set(func(s *syncState) {
-		t, ok := s.removed[file]
-		doubt = ok && time.Since(t) < lag
-	})
-	return doubt
 }

@@ -52,9 +52,7 @@ func (w *world) judge() {
 	if w.dice.IntN(2) == 0 {
 		w.m.clean(left)
 	}
-	if hasFsck {
-		w.m.fsck()
-	}
+	w.m.fsck()
 }
 
 // onDrive are the images of the registry, by name. Every one must be whole, and there once.

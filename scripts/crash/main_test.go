@@ -17,7 +17,6 @@ var (
 	kills = flag.Int("kills", 100, "how often to kill at random, over all the modes")
 	seed  = flag.Uint64("seed", 0, "of the dice; 0 = the time")
 
-	hasFsck = false
 	program string // the binary under test; TestMain sets it before the first test
 )
 

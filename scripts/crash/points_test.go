@@ -53,6 +53,7 @@ func killAtEachPoint(t *testing.T, mode mode) {
 			}
 		}
 		w.empty()
+		w.judged()
 		w.m.kill()
 	}
 }

@@ -34,6 +34,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 func killAtRandom(t *testing.T, mode mode, kills int) {
 	w := newWorld(t, mode)
 	for before := total.kills.Load(); total.kills.Load()-before < int64(kills); {
+		calm := w.trouble()
 		// A life with workers, ended at a point or at any moment.
 		armed := ""
 		if w.dice.IntN(2) == 0 {
@@ -43,7 +44,7 @@ func killAtRandom(t *testing.T, mode mode, kills int) {
 			err := w.m.start(armed)
 			if errors.Is(err, errDied) {
 				total.kills.Add(1)
-				continue
+				err = w.m.start("")
 			}
 			require.NoError(t, err)
 		}
@@ -63,6 +64,8 @@ func killAtRandom(t *testing.T, mode mode, kills int) {
 		}
 		// And one that empties it.
 		w.empty()
+		calm()
+		w.judged()
 		if w.dice.IntN(2) == 0 { // else it works on
 			w.end()
 		}
@@ -71,4 +74,5 @@ func killAtRandom(t *testing.T, mode mode, kills int) {
 		w.end()
 	}
 	w.empty()
+	w.judged()
 }

@@ -80,7 +80,7 @@ func (w *world) names() (all []*name) {
 	return all
 }
 
-// work lets the workers work until stop is closed or the mount dies; no other error may occur. With it goes the trouble.
+// work lets the workers work until stop is closed or the mount dies; no other error may occur.
 func (w *world) work(stop <-chan struct{}) (wait func()) {
 	var wg sync.WaitGroup
 	errs := make([]error, len(w.workers))
@@ -96,13 +96,9 @@ func (w *world) work(stop <-chan struct{}) (wait func()) {
 			}
 		})
 	}
-	over := make(chan struct{})
-	calm := w.trouble(over)
 	return func() {
 		w.t.Helper()
 		wg.Wait()
-		close(over)
-		calm()
 		for i, err := range errs {
 			if !dead(err) {
 				require.NoError(w.t, err, "worker %d", i)
@@ -111,9 +107,10 @@ func (w *world) work(stop <-chan struct{}) (wait func()) {
 	}
 }
 
-// trouble makes what the mode says until over is closed. The function it returns waits until everything works again.
-func (w *world) trouble(over <-chan struct{}) (calm func()) {
+// trouble makes what the mode says until calm is called, which returns when everything works again.
+func (w *world) trouble() (calm func()) {
 	var wg sync.WaitGroup
+	over := make(chan struct{})
 	dice := rand.New(rand.NewPCG(w.dice.Uint64(), 7))
 	var happens []func() error
 	if w.mode.drive {
@@ -149,6 +146,7 @@ func (w *world) trouble(over <-chan struct{}) (calm func()) {
 	})
 	return func() {
 		w.t.Helper()
+		close(over)
 		wg.Wait()
 		require.NoError(w.t, err)
 	}
@@ -179,13 +177,18 @@ func (w *world) powerless() {
 	}
 }
 
-// empty mounts, lets the journal empty itself, and judges.
+// empty mounts and lets the journal empty itself.
 func (w *world) empty() {
 	w.t.Helper()
 	if w.m.cmd == nil {
 		require.NoError(w.t, w.m.start(""))
 	}
 	w.m.drain()
+}
+
+// judged judges, and looks at what the Drive was sent.
+func (w *world) judged() {
+	w.t.Helper()
 	w.judge()
 	require.NoError(w.t, w.log.add(w.drive.log))
 	pushes := 0

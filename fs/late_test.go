@@ -1,0 +1,53 @@
+package fs_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sregfs/drive/drivetest"
+	"sregfs/fs/fstest"
+	"sregfs/index/indextest"
+)
+
+// TestANameThatDriveIsAboutToHave: in background mode rm and mv of an image whose push has just reached Drive wait for
+// it, and then act on the image.
+func TestANameThatDriveIsAboutToHave(t *testing.T) {
+	for name, command := range map[string]string{
+		"rm": "rm c/x:1.sif && test ! -e c/x:1/NEW.sif",
+		"mv": "mv c/x:1.sif c/y:1.sif && ls c/y:1/NEW.sif",
+		// A directory moves with what is on its way to it.
+		"mv of the collection": "mv c d && ls d/x:1/NEW.sif && test ! -e c",
+		"mv of the tag":        "mv c/x:1 c/y:2 && ls c/y:2/NEW.sif",
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := drivetest.NewServer(t, drivetest.Options{})
+			user := srv.User("")
+			file := indextest.Put(t, user, "c/x:1", sif(t, 100_000, 1), nil)
+			require.NoError(t, user.Patch(file.ID, func(f *drivetest.File) { f.Modified = f.Modified.Add(time.Hour) }))
+			m := fstest.Mount(t, srv, fstest.Options{Background: true})
+			content := sif(t, 100_000, 2)
+			patch := drivetest.On("PATCH", "/drive/v3/files/*").Nth(1).Delay(time.Second) // to be the newest in spite of the hour
+			srv.Fault(patch)
+			m.Sh(`cp "$SRC" c/x:1.sif`, "SRC="+local(t, "x", content))
+			indextest.Eventually(t, func() bool { return patch.Hits() > 0 }, "Drive has it, and it is not yet an image here")
+			m.Sh(strings.ReplaceAll(command, "NEW", md5sum(content)))
+			m.Sh("ls .sregfs/drafts | wc -l | grep -qx 0")
+		})
+	}
+}
+
+// TestATruncateThatIsRefusedLeavesNothing: half an image is none, and what was refused is not found later.
+func TestATruncateThatIsRefusedLeavesNothing(t *testing.T) {
+	for _, background := range []bool{false, true} {
+		srv := drivetest.NewServer(t, drivetest.Options{})
+		m := fstest.Mount(t, srv, fstest.Options{Background: background})
+		content := sif(t, 100_000, 1)
+		m.Sh(`mkdir c; cp "$SRC" c/x:1.sif`, "SRC="+local(t, "x", content))
+		require.Contains(t, m.Fail("truncate -s 5000 c/x:1.sif"), "Invalid argument")
+		require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0])
+		m.Sh("rm -r c; test ! -e c")
+	}
+}
