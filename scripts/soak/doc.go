@@ -2,7 +2,7 @@
 // on at once, and holds every byte read against what it must be. The tests have the build tag soak and are run by
 // `make soak`, which takes two minutes; `make soak FOR=2h` is the long run.
 //
-// In: the sregfs binary; a Drive (drive/drivetest) that answers after 50 to 300 ms and lets one request in twenty fail,
+// In: the sregfs binary (SREGFS_BIN, else it is built); a Drive (drive/drivetest) that answers after 50 to 300 ms and lets one request in twenty fail,
 // in the ways the service does; two machines of one person (mounts with a state of their own) and one of another person
 // to whom images are shared; caches far too small for the images.
 //

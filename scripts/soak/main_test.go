@@ -31,7 +31,11 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "sregfs-soak-")
 	if err == nil {
 		program = filepath.Join(dir, "sregfs")
-		err = run("go", "build", "-o", program, "sregfs/cmd/sregfs")
+		if built := os.Getenv("SREGFS_BIN"); built != "" {
+			err = run("install", "-m", "0755", built, program)
+		} else {
+			err = run("go", "build", "-o", program, "sregfs/cmd/sregfs")
+		}
 	}
 	code := 1
 	if err != nil {
