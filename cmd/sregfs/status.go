@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"slices"
 	"time"
 
@@ -30,15 +32,17 @@ func (a *app) statusCommand() *cobra.Command {
 					return err
 				}
 			}
-			if len(dirs) == 0 && !a.set.JSON {
-				fmt.Fprintln(a.out, "nothing is mounted; 'sregfs mount DIR' mounts the registry")
-			}
+			others := 0      // mounts of other users, which are theirs to look at
 			var failed error // of the last mount that does not answer; it must not hide the others
 			for _, dir := range dirs {
 				s, err := readStatus(cmd.Context(), dir)
 				if err != nil {
 					if now, e := mountPoints(); len(args) == 0 && e == nil && !slices.Contains(now, dir) {
 						continue // unmounted since we looked
+					}
+					if len(args) == 0 && errors.Is(err, iofs.ErrPermission) {
+						others++
+						continue
 					}
 					if failed != nil {
 						a.log.Warn(failed)
@@ -53,6 +57,9 @@ func (a *app) statusCommand() *cobra.Command {
 					continue
 				}
 				printStatus(a.out, dir, s)
+			}
+			if len(dirs) == others && !a.set.JSON {
+				fmt.Fprintln(a.out, "nothing is mounted; 'sregfs mount DIR' mounts the registry")
 			}
 			return failed
 		},
@@ -73,7 +80,7 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "  %-9s %s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
-	fmt.Fprintln(w, dir)
+	fmt.Fprintln(w, printable(dir))
 	row("account", "%s", cmp.Or(s.Account, "-"))
 	row("folder", "%s, %s images, %s shared with me", s.Root, humanize.Comma(int64(s.Images)), humanize.Comma(int64(s.Shared)))
 	if s.Synced == nil {

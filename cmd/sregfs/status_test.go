@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"syscall"
 	"testing"
 
@@ -35,4 +36,23 @@ func TestUmountBusy(t *testing.T) {
 	oneLine(t, ann.sh("cd "+mnt+"; $SREGFS umount "+mnt), exitConflict, "busy", "--lazy")
 	ann.sh("ls " + mnt).ok(t)
 	ann.sh("cd " + mnt + "; $SREGFS umount --lazy " + mnt).ok(t)
+}
+
+// On a machine of many, each hears of their own mounts.
+func TestStatusLeavesTheMountsOfOthersOut(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("becoming another user needs root")
+	}
+	w := newWorld(t)
+	ann := w.as("ann@uni.edu")
+	mnt := ann.mount()
+	public, err := os.MkdirTemp("/tmp", "sregfs-test-") //nolint:usetesting // t.TempDir is closed to others
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(public)) })
+	require.NoError(t, os.Chmod(public, 0o755))
+	r := ann.sh("cp $SREGFS " + public + "/sregfs && chmod 755 " + public + "/sregfs && cd / && HOME=/nowhere setpriv --reuid=65534 --regid=65534 --clear-groups " +
+		"env -u SREGFS_STATE_DIR " + public + "/sregfs status")
+	require.Zero(t, r.code, r.err)
+	require.NotContains(t, r.out+r.err, mnt)
+	require.Contains(t, ann.sregfs("status").ok(t), mnt)
 }
