@@ -97,8 +97,8 @@ func exitCode(err error) int {
 	return exitError
 }
 
-// codedError is an error that comes with its exit code: what a background
-// mount told us before it ended.
+// codedError is an error that comes with its exit code: what another process
+// told us before it ended. Without text there is nothing more to say.
 type codedError struct {
 	text string
 	code int

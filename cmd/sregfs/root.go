@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -23,6 +24,10 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	a.log.SetFormatter(&plainLog{})
 	a.log.SetLevel(logrus.WarnLevel)
 	root := a.command() //nolint:contextcheck // the verbs get ctx by ExecuteContextC
+	if asTool(os.Args[0]) {
+		a.likeTool(root)
+		args = knownFlags(root, args)
+	}
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)
@@ -77,10 +82,10 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 ambiguous name, 5 sign-in,
 			root.AddCommand(c)
 		}
 	}
-	add("mount", a.mountCommand(), a.umountCommand(), a.statusCommand(), a.cacheCommand(), a.fsckCommand())
+	add("mount", a.mountCommand(), a.umountCommand(), a.statusCommand(), a.shellCommand(), a.cacheCommand(), a.fsckCommand(), a.doctorCommand())
 	add("registry", a.searchCommand(), a.recordCommand(), a.getCommand(), a.inspectCommand(), a.imagesCommand(), a.pullCommand(),
 		a.pushCommand(), a.shareCommand(), a.addCommand(), a.mvCommand(), a.renameCommand(), a.rmCommand(), a.labelsCommand(),
-		a.deleteCommand(), a.dedupeCommand())
+		a.deleteCommand(), a.dedupeCommand(), a.importCommand())
 	add("cache", a.pinCommand(), a.unpinCommand(), a.prefetchCommand())
 	add("account", a.loginCommand(), a.logoutCommand())
 	add("try", a.emulatorCommand(), a.demoCommand())

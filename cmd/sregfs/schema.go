@@ -141,17 +141,16 @@ func (a *app) jsonCommand() *cobra.Command {
 
 // complain says an error that does not end the verb, or ends it.
 func (a *app) complain(err error) {
-	if !a.set.JSON {
-		fmt.Fprintln(a.err, "ERROR "+sentence(err))
-		return
+	text := sentence(err)
+	switch {
+	case text == "":
+	case a.set.JSON:
+		_ = json.NewEncoder(a.err).Encode(struct {
+			Type    string `json:"type"`
+			Code    int    `json:"code"`
+			Message string `json:"message"`
+		}{"exit_error", exitCode(err), text})
+	default:
+		fmt.Fprintln(a.err, "ERROR "+text)
 	}
-	a.complainJSON(sentence(err), exitCode(err))
-}
-
-func (a *app) complainJSON(message string, code int) {
-	_ = json.NewEncoder(a.err).Encode(struct {
-		Type    string `json:"type"`
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	}{"exit_error", code, message})
 }

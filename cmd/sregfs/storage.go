@@ -60,7 +60,13 @@ func (a *app) copies() ([]copied, error) {
 	if err != nil {
 		return nil, localFile(fmt.Errorf("local images: %w", err))
 	}
-	return all, nil
+	linked := map[string]bool{}
+	for _, c := range all {
+		if c.path != c.entry {
+			linked[c.path] = true
+		}
+	}
+	return slices.DeleteFunc(all, func(c copied) bool { return linked[c.entry] }), nil
 }
 
 // copyAt reads the name of a file under STORAGE.
