@@ -84,10 +84,11 @@ func (fsys *FS) create(place index.Place, req *fuse.CreateRequest, resp *fuse.Cr
 	if err := fsys.mayChange(&req.Header); err != nil {
 		return nil, nil, fsys.reply(what, err)
 	}
-	d, err := fsys.draftFor(place, req.Flags&fuse.OpenExclusive != 0)
+	d, err := fsys.draftFor(place, req.Flags&fuse.OpenExclusive != 0, req.Pid)
 	if err != nil {
 		return nil, nil, fsys.reply(what, err)
 	}
+	fsys.traces.made(place, req.Pid)
 	h := fsys.openDraft(d, true, req.Pid)
 	if err := fsys.drafts.claim(d, h.opener); err != nil {
 		h.free()
@@ -99,11 +100,11 @@ func (fsys *FS) create(place index.Place, req *fuse.CreateRequest, resp *fuse.Cr
 
 // draftFor returns the draft a program that creates place writes to. The name is normally free; if it was taken since
 // the kernel looked, its content stays, as for any open without truncation.
-func (fsys *FS) draftFor(place index.Place, exclusive bool) (*index.Draft, error) {
+func (fsys *FS) draftFor(place index.Place, exclusive bool, pid uint32) (*index.Draft, error) {
 	if err := fsys.ensureLibrary(place); err != nil {
 		return nil, err
 	}
-	if ref, _, ok := place.Ref(); ok && place.Tag == "" {
+	if ref, _, ok := place.Ref(); ok && place.Tag == "" && !fsys.traces.misses(place, pid) {
 		img, err := fsys.ix.Lookup("", ref)
 		switch {
 		case err == nil && exclusive:

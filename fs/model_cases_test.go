@@ -1,7 +1,9 @@
 package fs_test
 
 import (
+	"bytes"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,4 +66,45 @@ func TestDuplicatesGoTogether(t *testing.T) {
 	}
 	m.Sh("echo now > .sregfs/refresh; rm -r c d")
 	require.Empty(t, m.Sh("ls"))
+}
+
+// TestReplacedByRemovingFirst: programs that remove a name and make it anew, if it is not there, do not meet the version
+// before the one they removed. Others see that one meanwhile, as after any rm.
+func TestReplacedByRemovingFirst(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	user := srv.User("")
+	m := fstest.Mount(t, srv, fstest.Options{})
+	for i, command := range []string{
+		`install -m 755 "$SRC" c/x:1.sif`,
+		`cp "$SRC" "$SRC.moved" && mv "$SRC.moved" c/x:1.sif`,
+		`cp --remove-destination "$SRC" c/x:1.sif`,
+		`python3 -c 'import os, sys
+os.unlink("c/x:1.sif")
+assert not os.path.exists("c/x:1.sif")
+fd = os.open("c/x:1.sif", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+os.write(fd, open(sys.argv[1], "rb").read())
+os.close(fd)' "$SRC"`,
+	} {
+		indextest.Put(t, user, "c/x:1", sif(t, 60_000, uint64(10*i+1)), nil)
+		indextest.Put(t, user, "c/x:1", sif(t, 60_000, uint64(10*i+2)), nil)
+		m.Sh("echo now > .sregfs/refresh")
+		src := local(t, "src", sif(t, 60_000, uint64(10*i+3)))
+		m.Sh(`cp "$SRC" "$SRC.copy" && `+command+` && cmp "$SRC.copy" c/x:1.sif`, "SRC="+src)
+		before := local(t, "before", sif(t, 60_000, uint64(10*i+1)))
+		m.Sh(`rm c/x:1.sif && cmp "$BEFORE" c/x:1.sif`, "BEFORE="+before)
+	}
+}
+
+// TestAVersionsNameGoesBeforeADigest: a file whose content was replaced keeps the name of its version, and another one
+// that has this for its digest does not take it.
+func TestAVersionsNameGoesBeforeADigest(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	user := srv.User("")
+	one, two := sif(t, 60_000, 1), sif(t, 61_000, 2)
+	first := indextest.Put(t, user, "c/x:1", one, nil)
+	require.NoError(t, user.Replace(first.ID, bytes.NewReader(two)))
+	later := indextest.Put(t, user, "c/x:1@named", one, nil)
+	require.NoError(t, user.Patch(later.ID, func(f *drivetest.File) { f.Modified = time.Now().Add(time.Minute) }))
+	m := fstest.Mount(t, srv, fstest.Options{})
+	m.Sh("cmp c/x:1/"+md5sum(one)+".sif $TWO && cmp c/x:1/named.sif $ONE && cmp c/x:1.sif $ONE", "ONE="+local(t, "one", one), "TWO="+local(t, "two", two))
 }

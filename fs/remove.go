@@ -95,6 +95,9 @@ func (fsys *FS) remove(ctx context.Context, from folder, name string, pid uint32
 			return err
 		}
 	}
+	if place, err := from.target(name); err == nil && e.tag {
+		fsys.traces.unlink(place, pid)
+	}
 	fsys.leaveTraces(*e.img, e.tag, pid)
 	return nil
 }

@@ -3,6 +3,7 @@ package fs
 import (
 	"strings"
 	"sync"
+	"time"
 
 	fusefs "bazil.org/fuse/fs"
 
@@ -19,6 +20,15 @@ type traces struct {
 	// removals: what a process that emptied a tag may still find, because rm -r has read both names already: the tag's
 	// empty directory and its file. Guarded by mu; bounded by maxTraces.
 	removals map[removal]fusefs.Node
+	// unlinked: which names of a tag a thread removed, until when it does not find the version before that one there.
+	// Guarded by mu; bounded by maxTraces.
+	unlinked map[unlinking]time.Time
+}
+
+// unlinking is a tag's name and the thread that removed its newest version.
+type unlinking struct {
+	place index.Place
+	pid   uint32
 }
 
 // removal is a name in a directory and who may still find it.
@@ -36,7 +46,33 @@ func newRemoval(dir dirNode, name string, pid uint32) removal {
 const maxTraces = 4096
 
 func newTraces() *traces {
-	return &traces{pushes: make(map[index.Place]string), removals: make(map[removal]fusefs.Node)}
+	return &traces{pushes: make(map[index.Place]string), removals: make(map[removal]fusefs.Node), unlinked: make(map[unlinking]time.Time)}
+}
+
+// unlink remembers that pid removed the newest version of the name at place. Programs that replace a file, as install and
+// a mv from another disk, remove it and make it anew, and only if it is not there (O_EXCL): they must not find the version
+// before.
+func (t *traces) unlink(place index.Place, pid uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.unlinked) >= maxTraces {
+		clear(t.unlinked)
+	}
+	t.unlinked[unlinking{place.Fold(), pid}] = time.Now().Add(comeBack)
+}
+
+// misses says whether pid is not to find what has the name at place now.
+func (t *traces) misses(place index.Place, pid uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Now().Before(t.unlinked[unlinking{place.Fold(), pid}])
+}
+
+// made ends what unlink began: pid made the file anew.
+func (t *traces) made(place index.Place, pid uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.unlinked, unlinking{place.Fold(), pid})
 }
 
 // pushed remembers that place became img.

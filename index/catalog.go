@@ -216,18 +216,28 @@ func (ix *Index) Twins(img Image) []Image {
 	})
 }
 
+// version returns the image of a version, "" for the newest, nil if there is none. What a version is called goes before
+// the digest of another one: a file that was given other content keeps its name.
+func (t *tagNode) version(v string) *Image {
+	var digest *Image
+	for _, img := range t.images {
+		if v == "" || strings.EqualFold(v, img.Version) {
+			return img
+		}
+		if digest == nil && img.hasVersion(v) {
+			digest = img
+		}
+	}
+	return digest
+}
+
 // Lookup returns the image of ref, the newest of its tag if ref has no version. A version may be written as the MD5 or
 // the SHA-256 of the content too. It returns io/fs.ErrNotExist if there is none.
 func (ix *Index) Lookup(space string, ref image.Ref) (Image, error) {
 	ix.cat.mu.RLock()
 	var found *Image
 	if t := ix.cat.tag(space, ref); t != nil {
-		for _, img := range t.images {
-			if ref.Version == "" || img.hasVersion(ref.Version) {
-				found = img
-				break
-			}
-		}
+		found = t.version(ref.Version)
 	}
 	ix.cat.mu.RUnlock()
 	if found == nil {

@@ -24,6 +24,9 @@ func (ix *Index) listMine(ctx context.Context) (int, error) {
 			return 0, err
 		}
 	}
+	if err := ix.dropOldNotes(); err != nil {
+		return 0, err
+	}
 	root, _ := ix.remote.root()
 	n := 0
 	if root != "" {
@@ -84,13 +87,17 @@ func (ix *Index) walk(ctx context.Context, pages iter.Seq2[[]drive.File, error],
 		if err != nil {
 			return n, err
 		}
-		if err := ix.store(files, nil, news{}); err != nil {
+		n += len(files)
+		sure, doubtful := ix.credible(files)
+		if err := ix.store(sure, nil, news{}); err != nil {
 			return n, err
 		}
-		for i := range files {
-			delete(missing, files[i].ID)
+		for i := range sure {
+			delete(missing, sure[i].ID)
 		}
-		n += len(files)
+		for _, id := range doubtful {
+			missing[id] = true
+		}
 	}
 	ids := make([]string, 0, len(missing))
 	for id := range missing {
@@ -132,8 +139,8 @@ func (ix *Index) confirm(ctx context.Context, ids []string) error {
 	if len(files)+len(gone) == 0 {
 		return nil
 	}
-	for i := range files { // this is what Drive holds, whatever was removed before
-		ix.remote.set(func(s *syncState) { delete(s.removed, files[i].ID) })
+	if err := ix.unearth(files); err != nil { // this is what Drive holds, whatever was removed before
+		return err
 	}
 	return ix.store(files, gone, news{})
 }
@@ -148,17 +155,28 @@ func (ix *Index) poll(ctx context.Context, token string) error {
 		return nil
 	}
 	root, _ := ix.remote.root()
+	last := map[string]int{} // a file that changes while the pages are read comes twice
+	for i, c := range changes {
+		last[c.ID] = i
+	}
 	var files []drive.File
 	var gone []string
-	for _, c := range changes {
-		if c.ID == root && root != "" && (c.Removed || c.File == nil || c.File.Trashed) {
-			ix.remote.set(func(s *syncState) { s.ok = false })
+	for i, c := range changes {
+		removed := c.Removed || c.File == nil
+		if c.ID == root && root != "" && (removed || c.File.Trashed) { // of what is in it the feed may not tell
+			ix.remote.set(func(s *syncState) { s.ok, s.relist = false, time.Time{} })
 		}
-		if c.Removed || c.File == nil {
+		switch {
+		case last[c.ID] != i:
+		case removed:
 			gone = append(gone, c.ID)
-		} else {
+		default:
 			files = append(files, *c.File)
 		}
+	}
+	files, doubtful := ix.credible(files)
+	if err := ix.confirm(ctx, doubtful); err != nil {
+		return err
 	}
 	return ix.store(files, gone, news{token: next})
 }

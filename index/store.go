@@ -58,16 +58,18 @@ func weight(f *drive.File) int {
 }
 
 func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
-	var touched []string
-	files = ix.credible(files)
+	var touched, left []string
 	err := ix.writing(func(txn *badger.Txn) error {
 		for i := range files {
-			changed, err := ix.record(txn, &files[i])
+			changed, there, err := ix.record(txn, &files[i])
 			if err != nil {
 				return err
 			}
 			if changed {
 				touched = append(touched, files[i].ID)
+			}
+			if changed && !there {
+				left = append(left, files[i].ID)
 			}
 		}
 		for _, id := range gone {
@@ -76,8 +78,8 @@ func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
 				return err
 			}
 			if rec != nil {
-				touched = append(touched, id)
-				if err := txn.Delete(fileKey(id)); err != nil {
+				touched, left = append(touched, id), append(left, id)
+				if err := ix.bury(txn, id); err != nil {
 					return err
 				}
 			}
@@ -89,21 +91,9 @@ func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
 	}
 	crashpoint("records.stored")
 	ix.remote.set(n.apply)
+	ix.remote.buried(left...)
 	ix.publish(touched...)
 	return nil
-}
-
-// credible leaves out files that were removed through us and that a lagging listing may still show; those are asked for.
-func (ix *Index) credible(files []drive.File) []drive.File {
-	out := make([]drive.File, 0, len(files))
-	for i := range files {
-		if f := &files[i]; f.Trashed || !ix.remote.doubted(f.ID) {
-			out = append(out, *f)
-		} else {
-			ix.recheck(f.ID)
-		}
-	}
-	return out
 }
 
 func (n news) write(txn *badger.Txn) error {
@@ -134,36 +124,36 @@ func (n news) apply(s *syncState) {
 	}
 }
 
-// record brings the record of one file in line with f, and says whether that changed anything. News older than the
-// record is ignored: listings and the feed lag behind what the replies to our own writes already told.
-func (ix *Index) record(txn *badger.Txn, f *drive.File) (changed bool, err error) {
+// record brings the record of one file in line with f, and says whether that changed anything and whether there is one
+// now. News older than the record is ignored: listings and the feed lag behind what the replies to our own writes told.
+func (ix *Index) record(txn *badger.Txn, f *drive.File) (changed, there bool, err error) {
 	old, err := getBytes(txn, fileKey(f.ID))
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if old != nil {
 		if was, err := decodeFile(old); err == nil && f.Version < was.Version {
-			return false, nil
+			return false, true, nil
 		}
 	}
 	if _, err := imageOf(f, ix.remote.pinned().ID); err != nil {
 		if old == nil {
-			return false, nil
+			return false, false, nil
 		}
-		return true, txn.Delete(fileKey(f.ID))
+		return true, false, ix.bury(txn, f.ID)
 	}
 	rec := newFileRecord(f)
 	b, err := rec.encode()
 	if err != nil || bytes.Equal(b, old) {
-		return false, err
+		return false, true, err
 	}
-	return true, txn.Set(fileKey(f.ID), b)
+	return true, true, txn.Set(fileKey(f.ID), b)
 }
 
 // adopt records Drive's reply to a write of our own in txn and returns the image it makes. After the commit the caller
 // publishes its id. A reply that is no image of this registry (moved away by somebody meanwhile) is an error.
 func (ix *Index) adopt(txn *badger.Txn, f drive.File) (Image, error) {
-	if _, err := ix.record(txn, &f); err != nil {
+	if _, _, err := ix.record(txn, &f); err != nil {
 		return Image{}, err
 	}
 	rec, err := getFile(txn, f.ID)
@@ -249,7 +239,7 @@ func (ix *Index) load() error {
 	}
 	s.relist, s.relistShared = overdue(s.listed), overdue(s.shared)
 	ix.remote.set(func(now *syncState) { *now = s })
-	if err := ix.loadFiles(s.pin.ID); err != nil {
+	if err := errors.Join(ix.loadGone(), ix.loadFiles(s.pin.ID)); err != nil {
 		return err
 	}
 	return ix.loadDirs()
@@ -280,8 +270,13 @@ func (ix *Index) loadFiles(root string) error {
 		ix.remote.set(func(s *syncState) { s.token, s.relistShared = "", time.Time{} })
 		damaged = append(damaged, metaKey(metaToken), metaKey(metaShared))
 	}
-	for keys := range slices.Chunk(append(damaged, foreign...), 1000) {
-		if err := ix.writing(func(txn *badger.Txn) error { return deleteAll(txn, keys) }); err != nil {
+	return ix.deleteKeys(append(damaged, foreign...))
+}
+
+// deleteKeys deletes any number of records.
+func (ix *Index) deleteKeys(keys [][]byte) error {
+	for some := range slices.Chunk(keys, 1000) {
+		if err := ix.writing(func(txn *badger.Txn) error { return deleteAll(txn, some) }); err != nil {
 			return err
 		}
 	}
@@ -293,6 +288,10 @@ func getTime(txn *badger.Txn, name string) (time.Time, error) {
 	if err != nil || b == nil {
 		return time.Time{}, err
 	}
+	return decodeTime(name, b)
+}
+
+func decodeTime(name string, b []byte) (time.Time, error) {
 	var ms int64
 	if err := json.Unmarshal(b, &ms); err != nil {
 		return time.Time{}, corrupt(name, b, err)

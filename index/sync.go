@@ -13,7 +13,6 @@ import (
 const (
 	relist     = time.Hour
 	settled    = 10 * time.Minute // after a start: a warm one needs no listing, and the listing of a cold one may have lagged
-	lag        = time.Hour        // how long listings were seen to show what is gone
 	maxBackoff = 30 * time.Second // between attempts while Drive cannot be reached: it may be back any moment
 )
 

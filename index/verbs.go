@@ -63,10 +63,10 @@ func (ix *Index) remove(ctx context.Context, img Image, how Removal) error {
 		return err
 	}
 	crashpoint("image.trashed")
-	ix.remote.forget(img.File)
-	if err := ix.writing(func(txn *badger.Txn) error { return txn.Delete(fileKey(img.File)) }); err != nil {
+	if err := ix.writing(func(txn *badger.Txn) error { return ix.bury(txn, img.File) }); err != nil {
 		return err
 	}
+	ix.remote.buried(img.File)
 	ix.publish(img.File)
 	return nil
 }
