@@ -190,18 +190,18 @@ type request struct {
 // requests returns what was asked of Drive since the last forgetRequests.
 func (w *world) requests(t *testing.T) (r []request) {
 	t.Helper()
-	require.NoError(t, json.Unmarshal(w.debug(t, http.MethodGet), &r))
+	require.NoError(t, json.Unmarshal(w.debug(t, http.MethodGet, "requests"), &r))
 	return r
 }
 
 func (w *world) forgetRequests(t *testing.T) {
 	t.Helper()
-	w.debug(t, http.MethodDelete)
+	w.debug(t, http.MethodDelete, "requests")
 }
 
-func (w *world) debug(t *testing.T, method string) []byte {
+func (w *world) debug(t *testing.T, method, page string) []byte {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, w.url+"/debug/requests", nil)
+	req, err := http.NewRequestWithContext(t.Context(), method, w.url+"/debug/"+page, nil)
 	require.NoError(t, err)
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
