@@ -41,13 +41,14 @@ type squashSuper struct {
 
 // squashfs reads one file system. It is not safe for concurrent use.
 type squashfs struct {
-	r      io.ReaderAt
-	base   int64 // of the superblock in r
-	super  squashSuper
-	budget int64
-	meta   map[int64]metaBlock // by position; at most squashMaxMeta
-	kept   map[int64][]byte    // unpacked data blocks, by position; at most squashKept
-	zstd   *zstd.Decoder       // made when first needed
+	r       io.ReaderAt
+	base    int64 // of the superblock in r
+	super   squashSuper
+	budget  int64
+	meta    map[int64]metaBlock // by position; at most squashMaxMeta
+	kept    map[int64][]byte    // unpacked data blocks, by position
+	keeping int64               // bytes of kept; at most squashKept
+	zstd    *zstd.Decoder       // made when first needed
 }
 
 // metaBlock is an unpacked block of a metadata table.

@@ -11,8 +11,8 @@ const (
 	squashStored = 1 << 24
 	// squashMaxBlocks bounds the list of a file's blocks that is read: 8 GiB in blocks of 128 KiB.
 	squashMaxBlocks = 64 << 10
-	// squashKept is how many unpacked data blocks are kept: many small files lie in one fragment block.
-	squashKept = 8
+	// squashKept is how many bytes of unpacked data blocks are kept: many small files lie in one fragment block.
+	squashKept = 8 << 20
 )
 
 // squashFile is the content of a regular file, as an io.ReaderAt, and where it lies. It is not safe for concurrent use.
@@ -156,8 +156,9 @@ func (s *squashfs) dataBlock(pos int64, word uint32, want int64) ([]byte, error)
 				return nil, err
 			}
 		}
-		if len(s.kept) >= squashKept {
+		if s.keeping += int64(len(data)); s.keeping > squashKept {
 			clear(s.kept)
+			s.keeping = int64(len(data))
 		}
 		s.kept[pos] = data
 	}

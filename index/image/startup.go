@@ -11,8 +11,10 @@ import (
 // What Startup takes at most, whatever the image holds. A start with a big Python takes a tenth of each.
 const (
 	startupBudget = 256 << 20 // bytes read and unpacked
-	startupLooks  = 4096      // paths looked up
-	startupFiles  = 512       // files named, of which at most
+	startupLooks  = 16384     // paths looked up
+	startupNames  = 16384     // names listed of a directory
+	startupLists  = 1024      // directories listed
+	startupFiles  = 4096      // files named, of which at most
 	startupWhole  = 32 << 20  // bytes are named whole,
 	startupHead   = 4 << 20   // of longer ones so many bytes of the head
 	// startupTables is how much of a squashfs's tables is named whole, from its end: those of 40,000 files. Of longer ones
@@ -42,7 +44,8 @@ func Startup(r io.ReaderAt, size int64) (Profile, error) {
 		defer im.close()
 		if im.fs != nil {
 			im.fs.budget = startupBudget
-			s := &starter{fs: im.fs, tracer: t, found: map[string]place{}, named: map[fileID]bool{}, elfs: map[string]*elfFile{}}
+			s := &starter{fs: im.fs, tracer: t, found: map[string]place{}, named: map[fileID]bool{}, elfs: map[string]*elfFile{},
+				listed: map[string]map[string]bool{}}
 			s.tables()
 			s.container()
 			s.programs()
@@ -53,9 +56,10 @@ func Startup(r io.ReaderAt, size int64) (Profile, error) {
 
 // tracer notes what is read.
 type tracer struct {
-	r   io.ReaderAt
-	rec *Recording
-	err error // the first error of r, after which nothing more is read
+	r     io.ReaderAt
+	rec   *Recording
+	quiet bool  // what is read now a start does not read
+	err   error // the first error of r, after which nothing more is read
 }
 
 func (t *tracer) ReadAt(p []byte, off int64) (n int, err error) {
@@ -63,7 +67,9 @@ func (t *tracer) ReadAt(p []byte, off int64) (n int, err error) {
 		return 0, t.err
 	}
 	n, err = t.r.ReadAt(p, off)
-	t.rec.Read(off, int64(n))
+	if !t.quiet {
+		t.rec.Read(off, int64(n))
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		t.err = fmt.Errorf("read image at %d: %w", off, err)
 	}
@@ -78,8 +84,13 @@ type starter struct {
 	found map[string]place    // by path; at most startupLooks
 	named map[fileID]bool     // at most startupFiles
 	paths []string            // $PATH
+	libs  []string            // $LD_LIBRARY_PATH
 	elfs  map[string]*elfFile // by path, nil for what is none; at most startupFiles
 	cache map[string][]string // /etc/ld.so.cache, when it has been read
+
+	listed   map[string]map[string]bool // directories; at most startupLists of them
+	snake    *python                    // the last Python that was named
+	imported int                        // imports followed; at most maxImports
 
 	multiarch []string // where the last program's libraries are by default
 }
@@ -136,7 +147,7 @@ var oftenRun = []string{"sh", "bash", "env", "true", "cat", "ls"}
 
 // programs names the programs that a start runs, most probable first.
 func (s *starter) programs() {
-	s.paths = append(s.assigned("PATH"), defaultPath...)
+	s.paths, s.libs = append(s.assigned("PATH"), defaultPath...), s.assigned("LD_LIBRARY_PATH")
 	main := s.script(metaDir + "/runscript")
 	s.script(metaDir + "/startscript")
 	for _, name := range oftenRun {
@@ -145,6 +156,11 @@ func (s *starter) programs() {
 	s.locale()
 	if !main {
 		s.program(s.which("python3"), 0)
+	}
+	if s.snake != nil {
+		for _, name := range likelyModules {
+			s.importModule(s.snake, name, 0)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ const (
 	elfMaxDynamic  = 4096 // entries
 	elfMaxNeeded   = 512
 	elfMaxString   = 4096
+	elfMaxName     = 256
 )
 
 // elfFile is what the dynamic loader reads of a program or library before it loads others. The standard library's reader
@@ -125,23 +126,23 @@ func (f *elfFile) dynamic(r io.ReaderAt, order binary.ByteOrder, p elfSegment, s
 			break
 		}
 	}
-	text := func(off uint64) string {
+	text := func(off, longest uint64) string {
 		if off == 0 {
 			return ""
 		}
-		b := bytesAt(r, strtab+off, elfMaxString)
+		b := bytesAt(r, strtab+off, longest)
 		if i := bytes.IndexByte(b, 0); i >= 0 {
 			return string(b[:i])
 		}
 		return ""
 	}
 	for _, off := range needed {
-		if name := text(off); name != "" {
+		if name := text(off, elfMaxName); name != "" {
 			f.needed = append(f.needed, name)
 		}
 	}
-	if f.runpath = text(runpath); f.runpath == "" {
-		f.rpath = text(rpath)
+	if f.runpath = text(runpath, elfMaxString); f.runpath == "" {
+		f.rpath = text(rpath, elfMaxString)
 	}
 }
 

@@ -51,7 +51,7 @@ func (s *starter) libraries(p string) {
 		return
 	}
 	cached := s.ldCache()
-	given, standard := s.assigned("LD_LIBRARY_PATH"), s.defaultDirs(main.interpreter, main.machine)
+	standard := s.defaultDirs(main.interpreter, main.machine)
 	s.multiarch = standard
 	asked := map[string]bool{}
 	for queue := []object{{main, path.Dir(p), nil}}; len(queue) > 0; queue = queue[1:] {
@@ -67,7 +67,7 @@ func (s *starter) libraries(p string) {
 				continue
 			}
 			asked[name] = true
-			found := s.library(name, main, own, given, run, cached[name], standard)
+			found := s.library(name, main, own, run, cached[name], standard)
 			if found == "" {
 				continue
 			}
@@ -79,7 +79,7 @@ func (s *starter) libraries(p string) {
 
 // library looks for a library in lists of directories, and of files. It returns its path without links, "" if there is
 // none for the program.
-func (s *starter) library(name string, program *elfFile, own, given, run, cached, standard []string) string {
+func (s *starter) library(name string, program *elfFile, own, run, cached, standard []string) string {
 	try := func(p string) string {
 		at := s.resolve(p)
 		if lib := s.elf(at.path); lib != nil && lib.machine == program.machine && lib.class == program.class {
@@ -91,7 +91,7 @@ func (s *starter) library(name string, program *elfFile, own, given, run, cached
 		return try(name)
 	}
 	var candidates []string
-	for _, dirs := range [][]string{own, given, run} {
+	for _, dirs := range [][]string{own, s.libs, run} {
 		for _, dir := range dirs {
 			candidates = append(candidates, path.Join(dir, name))
 		}

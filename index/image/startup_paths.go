@@ -1,7 +1,9 @@
 package image
 
 import (
+	"maps"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -49,16 +51,26 @@ func (s *starter) follow(p string, links int) (at place) {
 	return s.follow(path.Join(dir.path, in.target), links+1)
 }
 
-// list returns the first names in the directory p.
-func (s *starter) list(p string) (names []string) {
+// list returns the names in the directory p, sorted; nil if there is none.
+func (s *starter) list(p string) []string {
+	return slices.Sorted(maps.Keys(s.names(p)))
+}
+
+// names returns the names in the directory p, nil if there is none.
+func (s *starter) names(p string) map[string]bool {
+	if names, ok := s.listed[p]; ok {
+		return names
+	}
 	dir := s.resolve(p)
-	if dir.in == nil || dir.in.kind != inodeDir || s.err != nil {
+	if dir.in == nil || dir.in.kind != inodeDir || len(s.listed) >= startupLists {
 		return nil
 	}
+	names := map[string]bool{}
 	_ = s.fs.entries(dir.in, "", func(e dirEntry) bool { // the names before an error are good
-		names = append(names, e.name)
-		return len(names) < maxEntries
+		names[e.name] = true
+		return len(names) < startupNames
 	})
+	s.listed[p] = names
 	return names
 }
 
@@ -95,6 +107,9 @@ func (s *starter) name(p string) *squashFile {
 		n = startupHead
 	}
 	last := Span{}
+	if f.size > startupWhole {
+		s.relocated(p, f)
+	}
 	f.spans(0, n, func(span Span) {
 		s.touch(span)
 		last = span
@@ -116,4 +131,13 @@ func (s *starter) text(p string) []byte {
 		return nil
 	}
 	return text
+}
+
+// relocated notes that the loader writes into parts of a large library all over.
+func (s *starter) relocated(p string, f *squashFile) {
+	if e := s.elf(s.resolve(p).path); e != nil {
+		for _, span := range e.written {
+			f.spans(span.Off, min(span.Len, startupHead), s.touch)
+		}
+	}
 }

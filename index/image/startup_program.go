@@ -37,14 +37,19 @@ func (s *starter) program(p string, depth int) {
 	if f == nil {
 		return // nothing, or named already
 	}
-	if interpreter, args, ok := shebang(f); ok {
+	interpreter, args, ok := shebang(f)
+	if ok {
 		s.program(interpreter, depth+1)
 		if path.Base(interpreter) == "env" {
-			s.program(s.which(envProgram(args)), depth+1)
+			interpreter = s.which(envProgram(args))
+			s.program(interpreter, depth+1)
 		}
-		return
 	}
 	real := s.resolve(p).path
+	if s.isPython(interpreter) || !ok && path.Ext(real) == ".py" {
+		s.pythonProgram(real)
+		return
+	}
 	s.libraries(real)
 	s.python(p, real)
 }
@@ -99,7 +104,7 @@ func (s *starter) script(p string) (main bool) {
 			s.program(interpreter, 1)
 		}
 	}
-	words := 0
+	words, last := 0, ""
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {
 			continue
@@ -108,6 +113,10 @@ func (s *starter) script(p string) (main bool) {
 			if words++; words > maxScriptWords {
 				return main
 			}
+			if last == "-m" {
+				s.pythonModule(word)
+			}
+			last = word
 			if shellWords[word] || strings.HasSuffix(word, "/") {
 				continue
 			}

@@ -11,11 +11,11 @@ import (
 // pythonName is what Python's executables are called.
 var pythonName = regexp.MustCompile(`^python(3|3\.(\d{1,2}))?$`)
 
-// Modules that Python 3 imports before it runs anything, as far as they are files: up to 3.10 all of these are, later
-// ones are part of the executable but for pythonFiles.
+// Modules that Python 3 imports before it runs anything: up to 3.10 all of these are files, from 3.11 on those of the
+// second list are part of the executable.
 var (
+	firstModules  = []string{"encodings", "encodings.aliases", "encodings.utf_8", "sitecustomize", "usercustomize", "linecache"}
 	pythonModules = []string{"codecs", "io", "abc", "site", "os", "stat", "posixpath", "genericpath", "_collections_abc", "_sitebuiltins", "_bootlocale"}
-	pythonFiles   = []string{"encodings/__init__", "encodings/aliases", "encodings/utf_8", "sitecustomize", "usercustomize", "linecache"}
 )
 
 // frozenSince is the minor version of Python 3 from which on its first modules are part of the executable.
@@ -43,23 +43,19 @@ func (s *starter) python(p, real string) {
 		lib = path.Join(prefix, "lib", name)
 	}
 	s.name(path.Join(prefix, "lib", "python3"+strconv.Itoa(minor)+".zip"))
-	for _, dir := range []string{"", "lib-dynload", "encodings", "__pycache__", "encodings/__pycache__"} {
-		s.list(path.Join(lib, dir))
-	}
-	modules := pythonFiles
-	if minor < frozenSince {
-		modules = slices.Concat(pythonFiles, pythonModules)
-	}
-	for _, module := range modules {
-		dir, base := path.Split(module)
-		if s.name(path.Join(lib, dir, "__pycache__", base+".cpython-3"+strconv.Itoa(minor)+".pyc")) == nil {
-			s.name(path.Join(lib, module+".py"))
-		}
-	}
-	for _, dir := range []string{
+	site := []string{
 		path.Join(path.Dir(path.Dir(p)), "lib", name, "site-packages"), path.Join(lib, "site-packages"),
 		"/usr/local/lib/" + name + "/dist-packages", path.Join(prefix, "lib/python3/dist-packages"),
-	} {
+	}
+	s.snake = newPython(minor, append([]string{lib, path.Join(lib, "lib-dynload")}, site...))
+	modules := firstModules
+	if minor < frozenSince {
+		modules = slices.Concat(firstModules, pythonModules)
+	}
+	for _, module := range modules {
+		s.importModule(s.snake, module, 0)
+	}
+	for _, dir := range site {
 		for _, entry := range s.list(dir) {
 			if strings.HasSuffix(entry, ".pth") {
 				s.name(path.Join(dir, entry))
@@ -67,6 +63,28 @@ func (s *starter) python(p, real string) {
 		}
 	}
 	s.locale() // Python sets C.UTF-8 by itself
+}
+
+// isPython says whether the program p is a Python.
+func (s *starter) isPython(p string) bool {
+	return pythonName.MatchString(path.Base(s.resolve(p).path))
+}
+
+// pythonProgram names what the Python program p, without links, imports.
+func (s *starter) pythonProgram(p string) {
+	if s.snake == nil {
+		return
+	}
+	own := *s.snake
+	own.path = append([]string{path.Dir(p)}, own.path...)
+	s.imports(&own, string(s.text(p)), "", true, 0)
+}
+
+// pythonModule names what "python3 -m NAME" imports.
+func (s *starter) pythonModule(name string) {
+	if s.snake != nil && s.importModule(s.snake, name, 0) {
+		s.importModule(s.snake, name+".__main__", 0)
+	}
 }
 
 // pythonMinor looks for the newest Python 3 below prefix, -1 if there is none.
