@@ -69,7 +69,9 @@ func (n imageNode) Open(_ context.Context, req *fuse.OpenRequest, resp *fuse.Ope
 		return nil, n.fs.reply("open "+img.Ref.String(), err)
 	}
 	n.fs.readers.opened(img)
-	resp.Flags |= fuse.OpenKeepCache // the pages of a revision are always right
+	if r.Steady() {
+		resp.Flags |= fuse.OpenKeepCache // the pages of a revision are right
+	}
 	return &imageHandle{fs: n.fs, r: r, img: img}, nil
 }
 

@@ -30,8 +30,10 @@ type blockFile struct {
 	have     *bitmap
 	trusted  *bitmap       // those of have that were checked, see trust.go
 	touched  *bitmap       // blocks read since eviction last passed by
+	era      atomic.Int64  // raised when the whole is found wrong and thrown away
 	gen      atomic.Uint64 // raised after bits are cleared and before their data goes
 	complete atomic.Bool   // have is full
+	held     atomic.Bool   // readers wait while the whole is being verified
 	lastUse  atomic.Int64  // unix nanoseconds
 
 	stream atomic.Pointer[Reader] // the last one that read in sequence
@@ -48,6 +50,7 @@ type blockFile struct {
 	pinned   bool              // guarded by mu
 	verified bool              // guarded by mu: the whole content was hashed and is right
 	checking chan struct{}     // guarded by mu: not nil while it is being hashed
+	since    time.Time         // guarded by mu: when that began
 	wrong    int               // guarded by mu: times it was hashed and was not right
 	bad      bool              // guarded by mu: wrong twice
 	changed  bool              // guarded by mu: Drive has another revision now

@@ -192,11 +192,12 @@ func (bf *blockFile) fly(ctx context.Context, f *flight) {
 			bf.touched.set(i) // what was read ahead must not go before it is read
 		}
 	}
-	full := false
+	full, due := false, false
 	switch {
 	case kept:
 		if full = bf.have.full(); full {
 			bf.complete.Store(true)
+			gen, due = bf.beginVerify()
 		}
 		if full || bf.fresh.count() >= checkpointEvery/blockSize {
 			bf.s.wake()
@@ -224,8 +225,8 @@ func (bf *blockFile) fly(ctx context.Context, f *flight) {
 	if errors.Is(f.err, ErrChanged) || errors.Is(f.err, iofs.ErrNotExist) {
 		bf.s.ix.recheck(bf.key.file)
 	}
-	if full {
-		bf.verify(ctx)
+	if due {
+		bf.finishVerify(ctx, gen) // readers wait for it, see hold
 	}
 }
 
@@ -233,6 +234,9 @@ func (bf *blockFile) fly(ctx context.Context, f *flight) {
 func (bf *blockFile) fetch(ctx context.Context, p []byte, off int64) error {
 	sure := bf.confirm()
 	err := bf.s.drive.ReadRange(ctx, drive.Content{ID: bf.key.file, Size: bf.size, Revision: bf.key.revision}, p, off)
+	if errors.Is(err, ErrChanged) && bf.unchanged(ctx) { // else one odd answer would cost the revision for good
+		err = fmt.Errorf("%v, but the file is as it was: %w", err, ErrProtocol) //nolint:errorlint // it is not ErrChanged
+	}
 	if err != nil {
 		return fmt.Errorf("read file %s: %w", bf.key.file, err)
 	}
@@ -241,6 +245,20 @@ func (bf *blockFile) fetch(ctx context.Context, p []byte, off int64) error {
 		return sure.err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// unchanged asks Drive anew whether the revision is the head one.
+func (bf *blockFile) unchanged(ctx context.Context) bool {
+	bf.mu.Lock()
+	bf.current = nil
+	bf.mu.Unlock()
+	c := bf.confirm()
+	select {
+	case <-c.done:
+		return c.err == nil
+	case <-ctx.Done():
+		return false
 	}
 }
 

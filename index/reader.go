@@ -15,6 +15,8 @@ import (
 type Reader struct {
 	bf     *blockFile
 	closed atomic.Bool
+	served atomic.Bool  // it has handed out bytes,
+	era    atomic.Int64 // and of which of bf's eras
 
 	mu    sync.Mutex
 	next  int64 // guarded by mu: where the last read in sequence ended
@@ -36,8 +38,13 @@ func (ix *Index) OpenImage(img Image) (*Reader, error) {
 	r := &Reader{bf: bf}
 	if !bf.complete.Load() {
 		ix.goes(bf.greet)
-	} else if !bf.sound() { // a crash came between the last block and the verification
-		ix.goes(bf.verify)
+		return r, nil
+	}
+	bf.mu.Lock()
+	gen, due := bf.beginVerify() // a crash came between the last block and the verification
+	bf.mu.Unlock()
+	if due && !ix.goes(func(ctx context.Context) { bf.finishVerify(ctx, gen) }) {
+		bf.checked()
 	}
 	return r, nil
 }
@@ -55,13 +62,18 @@ func (r *Reader) Close() error {
 	return nil
 }
 
+// Steady says that the content was never found wrong and thrown away while this program runs: what anybody read of it
+// before, and may have kept, is right.
+func (r *Reader) Steady() bool { return r.bf.era.Load() == 0 }
+
 // Size is the length of the content in bytes.
 func (r *Reader) Size() int64 { return r.bf.size }
 
 // ReadAt fills p from byte off, as io.ReaderAt does: fewer bytes than len(p) come with an error, which is io.EOF at the
 // end. It waits for what is not on disk; when ctx ends the wait ends, and what was asked for still comes for the next
 // reader. A passing fault is retried for as long as the Drive client does. ErrChanged: Drive has another revision now,
-// and this part of ours is not on disk. ErrDigest: the content twice did not match its checksum.
+// and this part of ours is not on disk. ErrDigest: the content twice did not match its checksum, or did not once, after this
+// Reader had handed out some of it.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	bf := r.bf
 	if off < 0 {
@@ -80,14 +92,27 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if !bf.complete.Load() {
 		r.advance(off, int64(len(p)))
 	}
-	if bf.warm(p, off) {
-		return len(p), end
+	for {
+		era := bf.era.Load()
+		if r.served.Load() && r.era.Load() != era {
+			return 0, fmt.Errorf("file %s: what was read of it before was wrong: %w", bf.key.file, ErrDigest)
+		}
+		n, err := len(p), error(nil)
+		if !bf.warm(p, off) {
+			n, err = bf.cold(ctx, p, off)
+		}
+		if bf.era.Load() != era {
+			continue // it was thrown away meanwhile
+		}
+		if n > 0 && !r.served.Load() {
+			r.era.Store(era)
+			r.served.Store(true)
+		}
+		if err == nil {
+			err = end
+		}
+		return n, err
 	}
-	n, err := bf.cold(ctx, p, off)
-	if err == nil {
-		err = end
-	}
-	return n, err
 }
 
 // cold reads p block by block, waiting for those that are missing.
@@ -95,6 +120,11 @@ func (bf *blockFile) cold(ctx context.Context, p []byte, off int64) (n int, err 
 	bf.prepare()
 	stop := off + int64(len(p))
 	for at := off; at < stop; {
+		if bf.held.Load() {
+			if err := bf.hold(ctx); err != nil {
+				return int(at - off), err
+			}
+		}
 		b := at / blockSize
 		part := p[at-off : min(stop, (b+1)*blockSize)-off]
 		if !bf.warm(part, at) && !bf.proven(part, at, b) {

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"math"
+	"time"
 )
 
 // digests are the checksums of one content: those of the whole in hex, and one for each block.
@@ -54,14 +55,26 @@ func (r ctxReader) Read(p []byte) (int, error) {
 // second time the revision is given up.
 func (bf *blockFile) verify(ctx context.Context) {
 	bf.mu.Lock()
-	if bf.verified || bf.checking != nil || !bf.complete.Load() || (bf.md5 == "" && bf.sha256 == "") {
-		bf.mu.Unlock()
-		return
-	}
-	bf.checking = make(chan struct{})
-	gen := bf.gen.Load()
+	gen, due := bf.beginVerify()
 	bf.mu.Unlock()
+	if due {
+		bf.finishVerify(ctx, gen)
+	}
+}
 
+// beginVerify says whether the content is to be verified, and makes readers wait until finishVerify has done it. The
+// caller holds mu.
+func (bf *blockFile) beginVerify() (gen uint64, due bool) {
+	if bf.verified || bf.checking != nil || !bf.complete.Load() || (bf.md5 == "" && bf.sha256 == "") {
+		return 0, false
+	}
+	bf.checking, bf.since = make(chan struct{}), time.Now()
+	bf.held.Store(true)
+	return bf.gen.Load(), true
+}
+
+// finishVerify is the work of verify.
+func (bf *blockFile) finishVerify(ctx context.Context, gen uint64) {
 	bf.use()
 	defer bf.release()
 	defer bf.checked()
@@ -70,6 +83,7 @@ func (bf *blockFile) verify(ctx context.Context) {
 		return
 	}
 	if !result.right { // its blocks go first: what is known to be wrong is not served
+		bf.era.Add(1)
 		_, err = bf.drop(math.MaxInt64)
 		bf.s.log.WithField("file", bf.key.file).WithError(err).Debug("block cache: the content does not match its checksum, thrown away")
 	}
@@ -85,12 +99,37 @@ func (bf *blockFile) verify(ctx context.Context) {
 	bf.s.wake()
 }
 
+// holdBack is how long readers wait for a verification, so that whoever reads to the end learns whether the whole is
+// right. An image that takes longer to hash has tens of gigabytes, and no read may hang for so long.
+const holdBack = 20 * time.Second
+
+// hold waits while the content is being verified, not for longer than holdBack from its beginning.
+func (bf *blockFile) hold(ctx context.Context) error {
+	bf.mu.Lock()
+	checking, since := bf.checking, bf.since
+	bf.mu.Unlock()
+	if checking == nil {
+		return nil
+	}
+	t := time.NewTimer(time.Until(since.Add(holdBack)))
+	defer t.Stop()
+	select {
+	case <-checking:
+	case <-t.C:
+		bf.held.Store(false)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
 // checked ends a verification.
 func (bf *blockFile) checked() {
 	bf.mu.Lock()
 	defer bf.mu.Unlock()
 	close(bf.checking)
 	bf.checking = nil
+	bf.held.Store(false)
 }
 
 // settled waits for a verification under way. It says whether the content is complete and right; ErrDigest if it was
@@ -163,16 +202,26 @@ func (bf *blockFile) audit(ctx context.Context) (audited, error) {
 
 // Prefetch brings the whole of img to disk, with several connections, and verifies it: ErrDigest if it twice does not
 // match Drive's checksum, syscall.ENOSPC if the cache has no room for all of it. A file that was refused for its download
-// quota is asked for again at once.
+// quota, or given up for its checksum, is asked for again at once.
 func (ix *Index) Prefetch(ctx context.Context, img Image) error {
 	ix.drive.Unpark(img.File)
 	r, err := ix.OpenImage(img)
 	if err != nil {
 		return fmt.Errorf("prefetch %s: %w", img.Ref, err)
 	}
+	r.bf.forgive()
 	err = r.bf.fill(ctx)
 	if err = errors.Join(err, r.Close()); err != nil {
 		return fmt.Errorf("prefetch %s: %w", img.Ref, err)
 	}
 	return nil
+}
+
+// forgive lets content that twice did not match its checksum be fetched again: somebody asks for it by name.
+func (bf *blockFile) forgive() {
+	bf.mu.Lock()
+	defer bf.mu.Unlock()
+	if bf.bad {
+		bf.bad, bf.wrong = false, 0
+	}
 }
