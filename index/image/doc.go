@@ -30,4 +30,28 @@
 // 64 KiB. Images are strangers' files: all counts, sizes and offsets are checked, unpacked bytes are limited, links and
 // loops end, and an image can at worst be called damaged (ErrCorrupt, ErrTruncated, ErrUnsupported). Errors of the
 // reader pass unchanged, so that a network that fails is never taken for a damaged image.
+//
+// # Start-up profiles
+//
+// A Profile is what a start of a container reads of its image, in ranges of blocks of 64 KiB, by first need. It comes from
+// a Recording of what a start did read; from MergeProfiles of several; or from Startup, which follows a start through an
+// image without running anything. SetProfile and ParseProfile are how it travels with the image, in up to six public
+// properties of the Drive file:
+//
+//	sregfs.profile.0 … sregfs.profile.5     at most 108 characters each: with its key 124 bytes
+//
+// Their values one after the other, to the first that is shorter than 108 or missing, are base64url without padding
+// (RFC 4648 §5) of at most 486 bytes:
+//
+//	version    1 byte    1; readers leave other versions alone
+//	image      uvarint   size of the image in blocks, the last of which may be short
+//	range …              until the bytes end, in the order in which they are needed:
+//	  distance varint    from the end of the range before, 0 for the first, to its first block
+//	  more     uvarint   how many blocks it has, less one
+//
+// uvarint and varint are those of encoding/binary: 7 bits a byte, lowest first, varint zigzag. A range lies within the
+// image; blocks named twice count at the first place. 160 ranges fit, and the longest start seen takes 64; of a longer
+// profile the writer joins ranges with gaps of up to 2 MiB, then leaves out what is needed last. A profile of another
+// number of blocks was made of other content and is not used. Of a profile that is wrong nothing comes but bytes read in
+// vain, at most 128 MiB of them.
 package image
