@@ -214,3 +214,27 @@ func TestClientFilesAreBounded(t *testing.T) {
 	require.ErrorIs(t, err, drive.ErrCredentials)
 	require.False(t, json.Valid([]byte(deep)))
 }
+
+// FuzzClientFile: a client file is used or refused, and neither the refusal nor the log quotes it.
+func FuzzClientFile(f *testing.F) {
+	for _, text := range []string{
+		`{"installed":{"client_id":"x","client_secret":"sesame","token_uri":"https://a/b"}}`, `{"web":{"client_id":"x","redirect_uris":["http://localhost:1/"]}}`,
+		`{"type":"service_account","client_email":"a@b","private_key":"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}`, `{"installed":null}`, `[]`, ``,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		log, said := test.NewNullLogger()
+		path := filepath.Join(t.TempDir(), "client.json")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		auth, err := drive.OpenAuth(drive.AuthOptions{Credentials: path, Log: log})
+		require.Equal(t, err == nil, auth != nil)
+		if err != nil {
+			require.ErrorIs(t, err, drive.ErrCredentials)
+			require.NotContains(t, err.Error(), "sesame")
+		}
+		for _, e := range said.AllEntries() {
+			require.NotContains(t, e.Message, "sesame")
+		}
+	})
+}
