@@ -2,7 +2,9 @@ package drive
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -12,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -191,6 +194,30 @@ func (a *Auth) SignedIn() bool {
 	defer a.mu.Unlock()
 	a.reload()
 	return a.token.Valid() || a.refreshable()
+}
+
+// SignIn is a name for the grant at hand: equal for the same client and the same consent, "" if there is no lasting one.
+// It tells nothing of them.
+func (a *Auth) SignIn() string {
+	if a == nil {
+		return ""
+	}
+	var parts []string
+	if a.key != nil {
+		parts = []string{a.key.Email, a.key.PrivateKeyID}
+	} else {
+		a.mu.Lock()
+		a.reload()
+		if a.refreshable() {
+			parts = []string{a.conf.ClientID, a.token.RefreshToken}
+		}
+		a.mu.Unlock()
+	}
+	if parts == nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:16])
 }
 
 // refreshable says whether there is a refresh token worth sending. Callers hold mu.

@@ -39,6 +39,7 @@ type Options struct {
 // Client speaks to one Drive as one account. It is safe for concurrent use, and has no goroutine of its own.
 type Client struct {
 	root    string // URL without a slash at its end
+	auth    *Auth  // nil: nobody
 	svc     *gdrive.Service
 	calls   *http.Client // for metadata
 	down    *http.Client // for bytes of images; each way has its own connections, so that none waits for the other
@@ -77,7 +78,7 @@ func New(o Options) (*Client, error) {
 	}
 	warnPlain(o.Log, "the Drive service", root)
 	c := &Client{
-		root: o.URL, timeout: o.Timeout, log: o.Log, pace: newPace(),
+		root: o.URL, auth: o.Auth, timeout: o.Timeout, log: o.Log, pace: newPace(),
 		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1),
 		times: times{
 			reply: o.Timeout, lost: max(o.Timeout/2, time.Millisecond), least: o.Timeout / 8, idle: min(30*time.Second, max(o.Timeout/2, time.Millisecond)),
@@ -102,6 +103,15 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
 	return c, nil
+}
+
+// SignIn is a name for the service and the grant that calls are made with: Auth.SignIn of this address.
+func (c *Client) SignIn() string {
+	grant := c.auth.SignIn()
+	if grant == "" {
+		return ""
+	}
+	return c.root + " " + grant
 }
 
 // warnPlain says what goes over an address that is neither encrypted nor on this machine.

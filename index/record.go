@@ -78,6 +78,8 @@ type rootRecord struct {
 	Reserved string `json:"reserved,omitempty"` // id for a folder about to be made, so that making it twice makes one
 	Made     bool   `json:"made,omitempty"`     // by us, as there seemed to be none
 	Account  string `json:"account,omitempty"`  // e-mail address of whose Drive this is
+	SignIn   string `json:"signIn,omitempty"`   // drive's name for the grant with which account and folder were seen last
+	Seen     int64  `json:"seen,omitempty"`     // when that was, Unix milliseconds
 }
 
 func decodeRoot(b []byte) (r rootRecord, err error) {

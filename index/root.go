@@ -37,11 +37,15 @@ func (ix *Index) ensureRoot(ctx context.Context) error {
 	if _, ok := ix.remote.root(); ok {
 		return nil
 	}
+	rec := ix.remote.pinned()
+	if ix.seenLately(rec) {
+		ix.remote.verified(rec)
+		return nil
+	}
 	about, err := ix.askAbout(ctx)
 	if err != nil {
 		return err
 	}
-	rec := ix.remote.pinned()
 	if rec.Account != "" && about.Email != rec.Account {
 		ix.log.Warnf("the records here are those of %s; signed in is %s, whose registry is listed afresh", rec.Account, about.Email)
 		if err := ix.forgetRemote(); err != nil {
@@ -63,8 +67,23 @@ func (ix *Index) ensureRoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if ix.o.Poll < 0 {
+		rec.SignIn, rec.Seen = ix.drive.SignIn(), time.Now().UnixMilli()
+		if err := ix.pin(rec); err != nil {
+			return err
+		}
+	}
 	ix.remote.verified(rec)
 	return nil
+}
+
+// seenLately says that account and folder need not be asked for: an index that lives for one command, after others of
+// the same sign-in. That the folder went since, the feed tells; a listing is then due.
+func (ix *Index) seenLately(rec rootRecord) bool {
+	s := ix.remote.get()
+	age := time.Since(time.UnixMilli(rec.Seen))
+	return ix.o.Poll < 0 && rec.ID != "" && s.token != "" && !s.relist.IsZero() &&
+		rec.SignIn != "" && rec.SignIn == ix.drive.SignIn() && age >= 0 && age < relist
 }
 
 // checkFolder tells whether id is a folder one can list.
