@@ -119,6 +119,12 @@ func (r *readers) work(dice *rand.Rand, stop <-chan struct{}) {
 // one chooses a file, reads it and says how it went.
 func (r *readers) one(dice *rand.Rand, kind string, read func(*os.File, content, *rand.Rand) (int64, error)) (e event) {
 	e = event{Op: opRead, Kind: kind, From: time.Now().UnixNano()}
+	draft := false // the name was being overwritten, and it shows what is written: a file that changes
+	defer func() {
+		if draft && e.Op != opRead {
+			e.Op = opGrowing
+		}
+	}()
 	defer func() {
 		if p := recover(); p != nil {
 			e.Op, e.Text = opFailed, fmt.Sprint(p)
@@ -141,7 +147,11 @@ func (r *readers) one(dice *rand.Rand, kind string, read func(*os.File, content,
 	if err != nil {
 		return e
 	}
-	defer f.Close()
+	defer func() {
+		_, none := unix.Fgetxattr(int(f.Fd()), "user.sregfs.id", make([]byte, 256))
+		draft = errors.Is(none, unix.ENODATA)
+		_ = f.Close()
+	}()
 	st, err := f.Stat()
 	if err != nil {
 		return e
