@@ -35,7 +35,17 @@
 //   - rename(2) of a draft to an image's name returns when Drive has it, and the kernel holds the directory meanwhile.
 //   - Renaming a directory is a change on Drive per image: if one fails, the others have moved and mv can be repeated.
 //   - rm of a tag's file removes the newest version; the one before it is then the newest.
-//   - Hard links, symbolic links and special files are refused; modes, owners and times are accepted and not kept.
+//   - Hard links, symbolic links, special files and O_TMPFILE are refused; modes, owners and times are accepted and not
+//     kept; a draft has no extended attributes to set. posix_test.go has each deviation from POSIX with its errno.
+//   - A directory is its path: a descriptor of one that was renamed or removed is stale, ESTALE.
+//   - A name shows what is being written to it. Who had the image open before keeps it; who opens it for reading just then
+//     reads a file that changes, as on any file system.
+//   - A program that writes an image and closes a copy of its descriptor in between publishes what it has written so far,
+//     if that is whole. A process that was forked meanwhile and never wrote publishes nothing.
+//   - rename(2) of a draft that Drive refuses fails, and the bytes are kept as a failed draft under the new name.
+//   - What a shell's own commands write (echo … > FILE) is lost on no account, but the shell looks at no error of close(2).
+//   - An editor that compares inode numbers before and after opening (vim) refuses to save into a published image.
+//   - Changes are told to nobody: inotify sees what programs of this machine do.
 //   - Locks are the kernel's own, among the processes of one machine.
 //   - Without allow_other only the user who mounted can look; with it others can read images, and only the owner and root
 //     change anything or see .sregfs.
