@@ -20,7 +20,12 @@ func (d *Draft) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 		return err
 	}
 	defer d.io.RUnlock()
-	err = unix.Fallocate(int(f.Fd()), mode, off, n)
+	if mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
+		err = d.s.roomFor(n)
+	}
+	if err == nil {
+		err = unix.Fallocate(int(f.Fd()), mode, off, n)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.writers--

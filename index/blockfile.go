@@ -165,12 +165,6 @@ func (bf *blockFile) reading() bool {
 	return bf.readers > 0
 }
 
-func (bf *blockFile) sound() bool {
-	bf.mu.Lock()
-	defer bf.mu.Unlock()
-	return bf.verified
-}
-
 // checkpoint brings the record up to date, and closes the file if nobody uses it.
 func (bf *blockFile) checkpoint() error {
 	bf.mu.Lock()

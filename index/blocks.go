@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -259,7 +260,12 @@ func (s *blockStore) wake() {
 func (s *blockStore) close() error {
 	var errs []error
 	for _, bf := range s.all() {
-		errs = append(errs, bf.shut())
+		err := bf.shut()
+		if errors.Is(err, syscall.ENOSPC) { // what has no record is fetched again
+			s.log.WithError(err).Debug("block cache: close")
+			continue
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -76,6 +76,9 @@ func checkRecord(key, value []byte) error {
 			err = wrong(r.ID)
 		}
 		return err
+	case kGone:
+		_, err := decodeTime(name, value)
+		return err
 	case kDir:
 		_, err := decodeDir(value)
 		return err

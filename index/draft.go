@@ -214,7 +214,10 @@ func (d *Draft) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	seq := d.seq
 	d.mu.Unlock()
-	n, err := f.WriteAt(p, off)
+	var n int
+	if err = d.s.roomFor(int64(len(p))); err == nil {
+		n, err = f.WriteAt(p, off)
+	}
 	if seq != nil && off == seq.next {
 		_, _ = seq.Write(p[:n]) // a hash never fails; only the single writer under way gets here
 		seq.next += int64(n)

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 )
 
 // draftRecord is the stored form of a Draft, and the journal of its push.
@@ -111,7 +112,11 @@ func (s *draftStore) load() error {
 			continue
 		}
 		if !ok {
-			r = draftRecord{Place: Place{Name: "recovered-" + strconv.FormatUint(id, 10)}, State: StateDraft}
+			r = draftRecord{Place: s.placeOf(id), State: StateDraft}
+			s.ix.found(Problem{
+				Kind: ProblemDraft, Subject: r.Place.String(), Text: fmt.Sprintf("the record of draft %d was lost, %d bytes are there", id, info.Size()),
+				Repaired: "it is a draft again; if it is to be pushed, move it to its name, or write to it",
+			})
 		}
 		d := s.newDraft(id)
 		d.rec, d.onDisk, d.size, d.modified = r, true, info.Size(), info.ModTime()
@@ -178,4 +183,32 @@ func (d *Draft) save(change func(*draftRecord)) error {
 	d.rec = r
 	d.mu.Unlock()
 	return nil
+}
+
+// placeAttr is an extended attribute of a draft's file: its place, in JSON. The record decides; this is for when it is lost.
+const placeAttr = "user.sregfs.place"
+
+// notePlace keeps the place beside the bytes. Some file systems have no room for it.
+func (s *draftStore) notePlace(path string, p Place) {
+	b, err := json.Marshal(p)
+	if err == nil {
+		err = unix.Setxattr(path, placeAttr, b, 0)
+	}
+	if err != nil {
+		s.log.WithError(err).Debug("keep the place of a draft beside its bytes")
+	}
+}
+
+// placeOf is the place a draft without a record had, or else one at the top.
+func (s *draftStore) placeOf(id uint64) Place {
+	buf := make([]byte, 64<<10) // the most an attribute can hold
+	var p Place
+	n, err := unix.Getxattr(s.path(id), placeAttr, buf)
+	if err == nil {
+		err = json.Unmarshal(buf[:n], &p)
+	}
+	if err != nil || p.check() != nil {
+		return Place{Name: "recovered-" + strconv.FormatUint(id, 10)}
+	}
+	return p
 }

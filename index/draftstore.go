@@ -18,9 +18,10 @@ import (
 //
 // Lock order: mu, then Draft.mu.
 type draftStore struct {
-	ix  *Index
-	dir string
-	log logrus.FieldLogger
+	ix   *Index
+	dir  string
+	room int64 // bytes of its disk that are the records'
+	log  logrus.FieldLogger
 
 	turns turns
 	slots chan struct{} // a token for each push at work
@@ -44,6 +45,9 @@ func openDrafts(ix *Index) (*draftStore, error) {
 	close(s.quiet)
 	if err := Private(s.dir); err != nil {
 		return nil, fmt.Errorf("drafts: %w", err)
+	}
+	if sameDisk(s.dir, ix.dir) {
+		s.room = ix.room
 	}
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("drafts: %w", err)

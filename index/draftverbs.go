@@ -82,6 +82,7 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 	if err != nil {
 		return err
 	}
+	s.notePlace(s.path(d.id), to)
 	crashpoint("draft.moved")
 	d.mu.Lock()
 	d.rec.Place, d.rec.Order = to, order

@@ -117,13 +117,20 @@ func (bf *blockFile) drop(n int64) (int64, error) {
 	bf.mu.Unlock()
 
 	err := bf.save() // the record first: it must not claim what is gone
-	if err == nil {
+	recorded := err == nil
+	if recorded {
 		err = bf.remove(blocks)
 	}
 	if err != nil {
-		gone = 0 // the bytes are still on the disk; an image whose record cannot be written is fetched again
+		gone = 0 // the bytes are still on the disk
 	}
 	bf.mu.Lock()
+	if !recorded {
+		for _, b := range blocks {
+			bf.have.set(b)
+		}
+		bf.complete.Store(bf.have.full())
+	}
 	close(bf.evicting)
 	bf.evicting = nil
 	bf.mu.Unlock()

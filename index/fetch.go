@@ -192,10 +192,11 @@ func (bf *blockFile) fly(ctx context.Context, f *flight) {
 			bf.touched.set(i) // what was read ahead must not go before it is read
 		}
 	}
-	full, due := false, false
+	due := false
 	switch {
 	case kept:
-		if full = bf.have.full(); full {
+		full := bf.have.full()
+		if full {
 			bf.complete.Store(true)
 			gen, due = bf.beginVerify()
 		}

@@ -91,6 +91,7 @@ type Index struct {
 	drive *drive.Client
 	lock  *os.File // holds the state directory, see lock.go
 	db    *badger.DB
+	room  int64 // bytes of its disk that are kept for it
 
 	base   context.Context //nolint:containedctx // the index's life: what goes starts ends with Close, not with a caller
 	stop   context.CancelFunc
@@ -136,8 +137,15 @@ func (ix *Index) open(ctx context.Context) (err error) {
 	if ix.lock, err = lockState(ix.dir, ix.o.Mount); err != nil {
 		return err
 	}
+	ix.room = recordsRoom(ix.dir)
+	if err := useRoom(ix.dir, ix.room); err != nil {
+		return err
+	}
 	if ix.db, err = openDB(ix.dir, ix.log); err != nil {
 		return err
+	}
+	if err := keepRoom(ix.dir, ix.room); err != nil {
+		ix.log.Warnf("no room is kept for the records on a full disk: %v", err)
 	}
 	if ix.drive == nil { // every call answers ErrSignIn
 		if ix.drive, err = drive.New(drive.Options{Log: ix.log}); err != nil { //nolint:contextcheck // a client lives as long as the index
@@ -182,7 +190,7 @@ func (ix *Index) close() error {
 		errs = append(errs, ix.blocks.close())
 	}
 	if ix.db != nil {
-		errs = append(errs, ix.db.Close())
+		errs = append(errs, ix.closeRecords())
 	}
 	if ix.lock != nil {
 		errs = append(errs, unlockState(ix.lock))
@@ -201,10 +209,13 @@ func (ix *Index) goes(f func(context.Context)) bool {
 }
 
 // writing runs f in a Badger transaction that writes. One runs at a time, so f runs once and never meets a conflict; it
-// must not call writing. The commit is on disk when writing returns nil.
+// must not call writing. The commit is on disk when writing returns nil. syscall.ENOSPC: the disk is full, see space.go.
 func (ix *Index) writing(f func(txn *badger.Txn) error) error {
 	ix.write.Lock()
 	defer ix.write.Unlock()
+	if err := roomFor(ix.dir, 0, ix.room); err != nil {
+		return err
+	}
 	return ix.db.Update(f)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
 	"sregfs/drive"
@@ -238,7 +239,8 @@ func (j *job) queue(ctx context.Context, turn *ticket) error {
 // passing says whether a push that failed with err goes on by itself: the network comes back, somebody signs in, to Drive
 // or to the portal of the network, which answers in Drive's place until then.
 func passing(err error) bool {
-	return drive.Retryable(err) || errors.Is(err, ErrSignIn) || errors.Is(err, ErrSession) || errors.Is(err, ErrProtocol)
+	return drive.Retryable(err) || errors.Is(err, ErrSignIn) || errors.Is(err, ErrSession) || errors.Is(err, ErrProtocol) ||
+		errors.Is(err, syscall.ENOSPC) // of this machine's disk, which somebody makes room on
 }
 
 // attempt steps the draft until it is committed. Pushes of the same content wait for each other, so that the second finds

@@ -43,6 +43,11 @@ func lockState(dir, mount string) (*os.File, error) {
 	if err == nil {
 		_, err = f.WriteAt(append(b, '\n'), 0)
 	}
+	if errors.Is(err, unix.ENOSPC) { // what is kept for this moment is ours now
+		if err = useRoom(dir, recordsRoom(dir)); err == nil {
+			_, err = f.WriteAt(append(b, '\n'), 0)
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

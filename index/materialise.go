@@ -104,7 +104,12 @@ func (d *Draft) prepare(ctx context.Context, empty bool) error {
 	default:
 		var base *Reader
 		if base, err = d.reader(); err == nil {
-			f, err = d.materialise(false, func(f *os.File) error { return copyImage(ctx, f, base, size) })
+			f, err = d.materialise(false, func(f *os.File) error {
+				if err := d.s.roomFor(size); err != nil {
+					return err
+				}
+				return copyImage(ctx, f, base, size)
+			})
 		}
 	}
 	if err != nil {
@@ -145,6 +150,7 @@ func (d *Draft) materialise(empty bool, fill func(*os.File) error) (*os.File, er
 		err = d.save(func(r *draftRecord) { *r = draftRecord{Place: r.Place, State: StateDraft, Order: r.Order} })
 	}
 	if err == nil {
+		d.s.notePlace(path+unfinished, d.Place())
 		crashpoint("draft.created")
 		err = os.Rename(path+unfinished, path)
 	}

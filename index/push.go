@@ -272,7 +272,14 @@ func (d *Draft) fill(ctx context.Context, f *os.File) error {
 		return err
 	}
 	defer d.io.RUnlock()
-	n, err := copyFile(ctx, to, f)
+	info, err := f.Stat()
+	if err == nil {
+		err = d.s.roomFor(info.Size())
+	}
+	var n int64
+	if err == nil {
+		n, err = copyFile(ctx, to, f)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.writers--

@@ -75,11 +75,15 @@ func openDB(dir string, log logrus.FieldLogger) (*badger.DB, error) {
 	if err := dropUnbegun(o.Dir); err != nil {
 		return nil, err
 	}
-	db, err := openRecords(o)
+	db, doubt, err := openRecords(o)
 	if err != nil {
 		return nil, fmt.Errorf("open the records in %s: %w", badgerDir(dir), err)
 	}
-	if err := checkSchema(db); err != nil {
+	if doubt {
+		log.Warn("records: a table was not in the manifest; the registry is listed afresh")
+		err = db.Update(func(txn *badger.Txn) error { return deleteAll(txn, [][]byte{metaKey(metaToken), metaKey(metaShared)}) })
+	}
+	if err := errors.Join(err, checkSchema(db)); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil

@@ -115,7 +115,7 @@ func (bf *blockFile) warm(p []byte, off int64) bool {
 	for {
 		gen := bf.gen.Load()
 		f := bf.file.Load()
-		if f == nil || !bf.trusted.hasAll(first, last) {
+		if f == nil || bf.held.Load() || !bf.trusted.hasAll(first, last) {
 			return false
 		}
 		_, err := f.ReadAt(p, off)

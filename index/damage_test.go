@@ -1,0 +1,347 @@
+package index_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"sregfs/drive/drivetest"
+	"sregfs/index"
+	"sregfs/index/image/imagetest"
+	"sregfs/index/indextest"
+)
+
+// damages are what disks and people do to a block file.
+var damages = map[string]func(t *testing.T, path string){
+	"one bit flips": func(t *testing.T, path string) { flip(t, path, 2*block+777) },
+	"a bit in each block flips": func(t *testing.T, path string) {
+		t.Helper()
+		for b := range int64(10) {
+			flip(t, path, b*block+b)
+		}
+	},
+	"a bit flips and the times are set back": func(t *testing.T, path string) {
+		t.Helper()
+		before, err := os.Stat(path)
+		require.NoError(t, err)
+		flip(t, path, 2*block+777)
+		require.NoError(t, os.Chtimes(path, before.ModTime(), before.ModTime()))
+	},
+	"a block becomes a hole": func(t *testing.T, path string) {
+		t.Helper()
+		change(t, path, func(f *os.File) error {
+			return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 2*block, 2*block)
+		})
+	},
+	"the file is cut in half":      func(t *testing.T, path string) { t.Helper(); require.NoError(t, os.Truncate(path, 5*block+10)) },
+	"the file loses its last byte": func(t *testing.T, path string) { cut(t, path, -1) },
+	"the file is emptied":          func(t *testing.T, path string) { t.Helper(); require.NoError(t, os.Truncate(path, 0)) },
+	"the file grows":               func(t *testing.T, path string) { cut(t, path, 4096) },
+	"the file is cut and filled with zeros": func(t *testing.T, path string) {
+		t.Helper()
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.NoError(t, os.Truncate(path, 2*block))
+		require.NoError(t, os.Truncate(path, info.Size()))
+	},
+	"the file vanishes":      func(t *testing.T, path string) { t.Helper(); require.NoError(t, os.Remove(path)) },
+	"the directory vanishes": func(t *testing.T, path string) { t.Helper(); require.NoError(t, os.RemoveAll(filepath.Dir(path))) },
+	"another file takes its place": func(t *testing.T, path string) {
+		t.Helper()
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(path))
+		require.NoError(t, os.WriteFile(path, imagetest.Bytes(99, info.Size()), 0o600))
+	},
+	"two blocks change places": func(t *testing.T, path string) {
+		t.Helper()
+		change(t, path, func(f *os.File) error {
+			a, b := make([]byte, block), make([]byte, block)
+			_, err := f.ReadAt(a, 2*block)
+			require.NoError(t, err)
+			_, err = f.ReadAt(b, 3*block)
+			require.NoError(t, err)
+			_, err = f.WriteAt(append(b, a...), 2*block)
+			return err
+		})
+	},
+}
+
+func change(t *testing.T, path string, do func(f *os.File) error) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	require.NoError(t, do(f))
+	require.NoError(t, f.Close())
+}
+
+func flip(t *testing.T, path string, off int64) {
+	t.Helper()
+	change(t, path, func(f *os.File) error {
+		var b [1]byte
+		_, err := f.ReadAt(b[:], off)
+		require.NoError(t, err)
+		b[0] ^= 4
+		_, err = f.WriteAt(b[:], off)
+		return err
+	})
+}
+
+func cut(t *testing.T, path string, by int64) {
+	t.Helper()
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(path, info.Size()+by))
+}
+
+// blockFiles are the paths of the block files in the state directory dir.
+func blockFiles(t testing.TB, dir string) (paths []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, "blocks"))
+	require.NoError(t, err)
+	for _, e := range entries {
+		paths = append(paths, filepath.Join(dir, "blocks", e.Name()))
+	}
+	return paths
+}
+
+// TestADamagedCacheNeverServesWrongBytes damages what is cached of an image, whole or in part, while it is open and
+// while it is not, and reads it again.
+func TestADamagedCacheNeverServesWrongBytes(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.Bytes(5, 10*block+12345)
+	id := put(t, srv, "c/i:t", content)
+	for name, damage := range damages {
+		for _, whole := range []bool{true, false} {
+			for _, when := range []string{"open", "closed", "unmounted"} {
+				t.Run(fmt.Sprintf("%s, whole %v, %s", name, whole, when), func(t *testing.T) {
+					t.Parallel()
+					dir := t.TempDir()
+					ix, err := indextest.TryOpen(t, srv, index.Options{Dir: dir})
+					require.NoError(t, err)
+					img := byID(t, ix, id)
+					r, err := ix.OpenImage(img)
+					require.NoError(t, err)
+					fill := func() {
+						if whole {
+							require.NoError(t, ix.Prefetch(t.Context(), img))
+						}
+						p := make([]byte, 6*block)
+						_, err := r.ReadAt(t.Context(), p, block+100)
+						require.NoError(t, err)
+						require.True(t, bytes.Equal(content[block+100:7*block+100], p))
+					}
+					fill()
+					fill() // trusted now
+					switch when {
+					case "closed":
+						require.NoError(t, r.Close())
+						require.NoError(t, ix.Close())
+						ix = indextest.Open(t, srv, index.Options{Dir: dir})
+					case "unmounted":
+						require.NoError(t, r.Close())
+						require.NoError(t, ix.Close())
+					}
+					damage(t, blockFiles(t, dir)[0])
+					if when == "unmounted" {
+						ix = indextest.Open(t, srv, index.Options{Dir: dir})
+					}
+					if when != "open" {
+						r, err = ix.OpenImage(img)
+						require.NoError(t, err)
+					}
+					for _, n := range []int{128 << 10, 3*block + 7} {
+						require.True(t, bytes.Equal(content, readAll(t, r, n)))
+					}
+					require.NoError(t, r.Close())
+					indextest.Eventually(t, func() bool { // an unlinked file goes when it is closed, and then comes again
+						require.NoError(t, ix.Prefetch(t.Context(), img))
+						report, err := ix.Check(t.Context(), index.CheckOptions{Offline: true})
+						require.NoError(t, err)
+						require.Zero(t, report.Remaining, report.Problems)
+						return report.Blocks == 11
+					}, "it is whole and right again")
+				})
+			}
+		}
+	}
+}
+
+func TestDamageIsCounted(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.Bytes(5, 4*block)
+	id := put(t, srv, "c/i:t", content)
+	dir := t.TempDir()
+	ix := indextest.Open(t, srv, index.Options{Dir: dir})
+	img := byID(t, ix, id)
+	require.NoError(t, ix.Prefetch(t.Context(), img))
+	flip(t, blockFiles(t, dir)[0], 2*block+1)
+	srv.ResetRequests()
+	require.True(t, bytes.Equal(content, readAll(t, open(t, ix, img), block)))
+	_, sum := fetched(srv, id)
+	require.Equal(t, int64(block), sum, "only the damaged block is fetched again")
+	require.Equal(t, int64(1), ix.CacheStats().Damaged)
+	require.Empty(t, ix.CacheStats().Bad)
+
+	t.Run("found by a check, before anyone reads it", func(t *testing.T) {
+		require.NoError(t, ix.Prefetch(t.Context(), img)) // nobody else is verifying it
+		flip(t, blockFiles(t, dir)[0], 5)
+		flip(t, blockFiles(t, dir)[0], 3*block+5)
+		list, err := ix.VerifyCache(t.Context())
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.Equal(t, []int64{0, 3}, list[0].Damaged)
+		require.Equal(t, int64(2*block), ix.Cached(img))
+		list, err = ix.VerifyCache(t.Context(), id)
+		require.NoError(t, err)
+		require.Empty(t, list[0].Problem)
+		require.Equal(t, int64(2*block), list[0].Checked)
+	})
+	t.Run("without Drive it is an error, never wrong bytes", func(t *testing.T) {
+		require.NoError(t, ix.Prefetch(t.Context(), img))
+		dir := copyState(t, ix, dir)
+		off, err := index.Open(t.Context(), index.Options{Dir: dir})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, off.Close()) })
+		flip(t, blockFiles(t, dir)[0], block+1)
+		r := open(t, off, img)
+		p := make([]byte, 10)
+		_, err = r.ReadAt(t.Context(), p, 0)
+		require.NoError(t, err)
+		require.Equal(t, content[:10], p)
+		_, err = r.ReadAt(t.Context(), p, block)
+		require.ErrorIs(t, err, index.ErrSignIn)
+	})
+}
+
+// copyState closes ix and copies its state directory.
+func copyState(t *testing.T, ix *index.Index, dir string) string {
+	t.Helper()
+	require.NoError(t, ix.Close())
+	to := filepath.Join(t.TempDir(), "state")
+	require.NoError(t, os.CopyFS(to, os.DirFS(dir)))
+	return to
+}
+
+func TestADeletedIndexIsMadeAgain(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	whole, partial, wrong := imagetest.Bytes(1, 3*block+5), imagetest.Bytes(2, 8*block), imagetest.Bytes(3, 2*block)
+	ids := []string{put(t, srv, "c/i:whole", whole), put(t, srv, "c/i:partial", partial), put(t, srv, "c/i:wrong", wrong)}
+	dir := t.TempDir()
+	ix := indextest.Open(t, srv, index.Options{Dir: dir})
+	require.NoError(t, ix.Prefetch(t.Context(), byID(t, ix, ids[0])))
+	r, err := ix.OpenImage(byID(t, ix, ids[1]))
+	require.NoError(t, err)
+	_, err = r.ReadAt(t.Context(), make([]byte, 100), 4*block)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	before := len(blockFiles(t, dir))
+	require.NoError(t, ix.Prefetch(t.Context(), byID(t, ix, ids[2])))
+	d := write(t, ix, at("lab", "unfinished.part"), []byte("half"))
+	d.Release()
+	require.NoError(t, ix.Close())
+	require.Equal(t, 2, before)
+	for _, path := range blockFiles(t, dir) {
+		if info, err := os.Stat(path); err == nil && info.Size() == int64(len(wrong)) {
+			flip(t, path, block)
+		}
+	}
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "index")))
+
+	ix = indextest.Open(t, srv, index.Options{Dir: dir})
+	report, err := ix.Check(t.Context(), index.CheckOptions{})
+	require.NoError(t, err)
+	require.Zero(t, report.Remaining, report.Problems)
+	kinds := map[index.ProblemKind]int{}
+	for _, p := range report.Problems {
+		kinds[p.Kind]++
+	}
+	require.Equal(t, map[index.ProblemKind]int{index.ProblemStray: 3, index.ProblemDraft: 1}, kinds, report.Problems)
+	require.Len(t, blockFiles(t, dir), 1, "what is right is in use again, what may be wrong is gone")
+	require.Equal(t, int64(len(whole)), ix.Cached(byID(t, ix, ids[0])))
+	srv.ResetRequests()
+	require.True(t, bytes.Equal(whole, readAll(t, open(t, ix, byID(t, ix, ids[0])), block)))
+	_, sum := fetched(srv, ids[0])
+	require.Zero(t, sum)
+	require.True(t, bytes.Equal(partial, readAll(t, open(t, ix, byID(t, ix, ids[1])), block)))
+	require.True(t, bytes.Equal(wrong, readAll(t, open(t, ix, byID(t, ix, ids[2])), block)))
+	back, ok := ix.Draft(at("lab", "unfinished.part"))
+	require.True(t, ok, "the draft is where it was")
+	p := make([]byte, 4)
+	_, err = back.ReadAt(t.Context(), p, 0)
+	require.NoError(t, err)
+	require.Equal(t, "half", string(p))
+}
+
+// TestADamagedIndexIsSaid damages each file of the records, in several ways, and opens them: it works, or it is refused
+// with a sentence, and then setting it aside helps. Drafts are there in any case.
+func TestADamagedIndexIsSaid(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.Bytes(1, 2*block)
+	put(t, srv, "c/i:t", content)
+	origin := t.TempDir()
+	for range 3 { // so that there are tables, not only a log
+		ix, err := indextest.TryOpen(t, srv, index.Options{Dir: origin})
+		require.NoError(t, err)
+		require.NoError(t, ix.Prefetch(t.Context(), byName(t, ix, "c/i:t")))
+		if len(ix.AllDrafts()) == 0 {
+			write(t, ix, at("lab", "unfinished.part"), []byte("half")).Release()
+		}
+		require.NoError(t, ix.Close())
+	}
+	files, err := os.ReadDir(filepath.Join(origin, "index"))
+	require.NoError(t, err)
+	require.Greater(t, len(files), 3)
+	ways := map[string]func(t *testing.T, path string, size int64){
+		"removed": func(t *testing.T, path string, _ int64) { t.Helper(); require.NoError(t, os.Remove(path)) },
+		"emptied": func(t *testing.T, path string, _ int64) { t.Helper(); require.NoError(t, os.Truncate(path, 0)) },
+		"halved":  func(t *testing.T, path string, size int64) { t.Helper(); require.NoError(t, os.Truncate(path, size/2)) },
+		"garbage": func(t *testing.T, path string, size int64) {
+			t.Helper()
+			require.NoError(t, os.WriteFile(path, imagetest.Bytes(8, min(size, 1<<20)), 0o600))
+		},
+		"a flipped byte": func(t *testing.T, path string, size int64) {
+			t.Helper()
+			if size > 0 {
+				flip(t, path, min(size-1, 60))
+			}
+		},
+	}
+	for _, file := range files {
+		for name, way := range ways {
+			t.Run(file.Name()+" "+name, func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "state")
+				require.NoError(t, exec.CommandContext(t.Context(), "cp", "-a", origin, dir).Run()) // with the attributes
+				path := filepath.Join(dir, "index", file.Name())
+				info, err := os.Stat(path)
+				require.NoError(t, err)
+				way(t, path, info.Size())
+				ix, err := indextest.TryOpen(t, srv, index.Options{Dir: dir})
+				if err != nil {
+					require.ErrorIs(t, err, index.ErrCorrupt)
+					require.Contains(t, index.Sentence(err), "fsck --repair")
+					require.NotContains(t, index.Sentence(err), "\n")
+					to, err := index.SetAside(dir)
+					require.NoError(t, err)
+					require.True(t, strings.HasPrefix(to, filepath.Join(dir, "index.damaged-")))
+					require.DirExists(t, to)
+					ix = indextest.Open(t, srv, index.Options{Dir: dir})
+				}
+				report, err := ix.Check(t.Context(), index.CheckOptions{})
+				require.NoError(t, err)
+				require.Zero(t, report.Remaining, report.Problems)
+				require.True(t, bytes.Equal(content, readAll(t, open(t, ix, byName(t, ix, "c/i:t")), block)))
+				require.Len(t, ix.AllDrafts(), 1)
+				_, ok := ix.Draft(at("lab", "unfinished.part"))
+				require.True(t, ok)
+			})
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package index_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"sregfs/drive/drivetest"
+	"sregfs/index"
+	"sregfs/index/image/imagetest"
+	"sregfs/index/indextest"
+)
+
+// smallDisk mounts a file system of size MiB, and returns where.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small disk needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size+"m"); err != nil {
+		t.Skip("mounting a small disk:", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	return dir
+}
+
+// fillUp takes what is left of a disk; the function returned gives it back.
+func fillUp(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	path := filepath.Join(dir, "filler")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	p := make([]byte, 64<<10)
+	for {
+		if _, err := f.Write(p); err != nil {
+			require.ErrorIs(t, err, syscall.ENOSPC)
+			break
+		}
+	}
+	require.NoError(t, f.Close())
+	return func() { require.NoError(t, os.Remove(path)) }
+}
+
+func TestAFullStateDiskLosesNothing(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	disk := smallDisk(t, "80")
+	dir, cache := filepath.Join(disk, "state"), t.TempDir()
+	o := index.Options{Dir: dir, CacheDir: cache, Poll: -1}
+	ix, err := indextest.TryOpen(t, srv, o)
+	require.NoError(t, err)
+	content := imagetest.SIF(t, 3*block)
+	img := push(t, write(t, ix, at("c", "i:t.sif"), content))
+	d := write(t, ix, at("c", "j:t.sif"), content[:2*block])
+
+	free := fillUp(t, disk)
+	_, err = d.WriteAt(t.Context(), content[2*block:], 2*block)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	_, err = ix.CreateDraft(at("c", "k:t.sif"))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.ErrorContains(t, err, "is full")
+	require.ErrorIs(t, ix.Mkdir("new"), syscall.ENOSPC)
+	r, err := ix.OpenImage(img)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content, readAll(t, r, block)), "reads go on")
+	require.NoError(t, r.Close())
+	require.ErrorIs(t, ix.Evict(img), syscall.ENOSPC)
+	require.Equal(t, img.Size, ix.Cached(img), "what cannot be recorded as gone stays")
+	d.Release()
+	require.NoError(t, ix.Close())
+
+	free()
+	free = fillUp(t, disk) // with what was given back at the end
+	_, err = indextest.TryOpen(t, srv, o)
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.ErrorContains(t, err, "is full")
+	free()
+	ix = indextest.Open(t, srv, o)
+	require.True(t, bytes.Equal(content, readAll(t, open(t, ix, img), block)))
+	back, ok := ix.Draft(at("c", "j:t.sif"))
+	require.True(t, ok)
+	back.Acquire()
+	defer back.Release()
+	_, err = back.WriteAt(t.Context(), content[2*block:], 2*block)
+	require.NoError(t, err)
+	require.Equal(t, img.MD5, push(t, back).MD5)
+	report, err := ix.Check(t.Context(), index.CheckOptions{})
+	require.NoError(t, err)
+	require.Zero(t, report.Remaining, report.Problems)
+}
+
+func TestAFullCacheDiskServesUncached(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content, other := imagetest.Bytes(1, 12*block+5), imagetest.Bytes(2, 6*block)
+	id, otherID := put(t, srv, "c/i:t", content), put(t, srv, "c/j:t", other)
+	disk := smallDisk(t, "8")
+	cache := filepath.Join(disk, "cache")
+	dir := t.TempDir()
+	// A budget that the disk cannot hold, and nothing left free: it is the disk that says no.
+	ix := indextest.Open(t, srv, index.Options{Dir: dir, CacheDir: cache, CacheSize: 100 * block, CacheMinFree: 1})
+	img := byID(t, ix, id)
+	for range 2 {
+		require.True(t, bytes.Equal(content, readAll(t, open(t, ix, img), 128<<10)))
+	}
+	free := fillUp(t, disk)
+	require.True(t, bytes.Equal(content, readAll(t, open(t, ix, img), 128<<10)))
+	require.True(t, bytes.Equal(other, readAll(t, open(t, ix, byID(t, ix, otherID)), 128<<10)))
+	require.Positive(t, ix.CacheStats().Uncached)
+	free()
+	require.True(t, bytes.Equal(other, readAll(t, open(t, ix, byID(t, ix, otherID)), 128<<10)))
+	report, err := ix.Check(t.Context(), index.CheckOptions{})
+	require.NoError(t, err)
+	require.Zero(t, report.Remaining, report.Problems)
+}
+
+func TestAReadOnlyCacheDiskServesWhatIsThere(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content, other := imagetest.Bytes(1, 4*block+5), imagetest.Bytes(2, 6*block)
+	id, otherID := put(t, srv, "c/i:t", content), put(t, srv, "c/j:t", other)
+	disk := smallDisk(t, "40")
+	o := index.Options{Dir: t.TempDir(), CacheDir: filepath.Join(disk, "cache"), CacheMinFree: 1}
+	ix, err := indextest.TryOpen(t, srv, o)
+	require.NoError(t, err)
+	require.NoError(t, ix.Prefetch(t.Context(), byID(t, ix, id)))
+	readOnly := func(on bool) {
+		t.Helper()
+		flags := uintptr(unix.MS_REMOUNT)
+		if on {
+			flags |= unix.MS_RDONLY
+		}
+		require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", flags, ""))
+	}
+	look := func(ix *index.Index) {
+		t.Helper()
+		srv.ResetRequests()
+		r, err := ix.OpenImage(byID(t, ix, id))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(content, readAll(t, r, 128<<10)))
+		require.NoError(t, r.Close())
+		_, sum := fetched(srv, id)
+		require.Zero(t, sum, "what is there is read from there")
+		r, err = ix.OpenImage(byID(t, ix, otherID))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(other, readAll(t, r, 128<<10)))
+		require.NoError(t, r.Close())
+		require.Zero(t, ix.Cached(byID(t, ix, otherID)))
+	}
+	indextest.Eventually(t, func() bool { // as soon as no file is open for writing
+		return unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, "") == nil
+	}, "remounted read-only while running")
+	look(ix)
+	require.NoError(t, ix.Close())
+	ix, err = indextest.TryOpen(t, srv, o)
+	require.NoError(t, err, "read-only before the start")
+	look(ix)
+	require.NoError(t, ix.Close())
+	readOnly(false)
+	ix = indextest.Open(t, srv, o)
+	require.NoError(t, ix.Prefetch(t.Context(), byID(t, ix, otherID)))
+	report, err := ix.Check(t.Context(), index.CheckOptions{})
+	require.NoError(t, err)
+	require.Zero(t, report.Remaining, report.Problems)
+}
