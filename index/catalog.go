@@ -298,6 +298,9 @@ func values(list []*Image) []Image {
 func (ix *Index) hydrate(list []Image) []Image {
 	err := ix.db.View(func(txn *badger.Txn) error {
 		for i := range list {
+			if list[i].Properties != nil {
+				continue
+			}
 			rec, err := getFile(txn, list[i].File)
 			if err != nil {
 				return err

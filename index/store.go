@@ -256,6 +256,9 @@ func (ix *Index) loadFiles(root string) error {
 			return nil
 		}
 		if img, err := imageOf(rec.file(), root); err == nil {
+			if ix.o.Poll < 0 { // it lives for one command, which will hardly do without: so each record is read once
+				img.describe(rec.file())
+			}
 			ix.cat.put(rec.ID, img.compact())
 		} else {
 			foreign = append(foreign, fileKey(string(id))) // of a folder that was the registry's until a crash

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"fmt"
 	"maps"
@@ -84,10 +85,12 @@ func (a *app) listImages(all []index.Image) {
 		fmt.Fprintln(a.out, "No containers found, based on properties type:container")
 		return
 	}
-	fmt.Fprintf(a.out, "[drive://%s] Containers\n", a.set.folder())
-	fmt.Fprintf(a.out, "   [drive://%s] \t\t[id]\t[uri]\n", a.set.folder())
+	out := bufio.NewWriter(a.out)
+	defer out.Flush()
+	fmt.Fprintf(out, "[drive://%s] Containers\n", a.set.folder())
+	fmt.Fprintf(out, "   [drive://%s] \t\t[id]\t[uri]\n", a.set.folder())
 	for i, img := range all {
-		fmt.Fprintf(a.out, "%-2d %s\t%s\n", i+1, printable(img.File), displayURI(img))
+		fmt.Fprintf(out, "%-2d %s\t%s\n", i+1, printable(img.File), displayURI(img))
 	}
 }
 
