@@ -175,6 +175,9 @@ func (w *brokenWriter) WriteHeader(status int) {
 	if n, _ := fmt.Sscanf(w.Header().Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &total); w.rule.wrongRange && n == 3 {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first+1, last+1, total))
 	}
+	if w.rule.shortBody && status == http.StatusOK && w.Header().Get("Content-Length") == "" {
+		return // the first piece of the body will tell its length
+	}
 	if w.begun = true; w.rule.shortBody {
 		if n, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil {
 			w.short = n / 2
