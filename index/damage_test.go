@@ -20,7 +20,7 @@ import (
 
 // damages are what disks and people do to a block file.
 var damages = map[string]func(t *testing.T, path string){
-	"one bit flips": func(t *testing.T, path string) { flip(t, path, 2*block+777) },
+	"one bit flips": func(t *testing.T, path string) { t.Helper(); flip(t, path, 2*block+777) },
 	"a bit in each block flips": func(t *testing.T, path string) {
 		t.Helper()
 		for b := range int64(10) {
@@ -41,9 +41,9 @@ var damages = map[string]func(t *testing.T, path string){
 		})
 	},
 	"the file is cut in half":      func(t *testing.T, path string) { t.Helper(); require.NoError(t, os.Truncate(path, 5*block+10)) },
-	"the file loses its last byte": func(t *testing.T, path string) { cut(t, path, -1) },
+	"the file loses its last byte": func(t *testing.T, path string) { t.Helper(); cut(t, path, -1) },
 	"the file is emptied":          func(t *testing.T, path string) { t.Helper(); require.NoError(t, os.Truncate(path, 0)) },
-	"the file grows":               func(t *testing.T, path string) { cut(t, path, 4096) },
+	"the file grows":               func(t *testing.T, path string) { t.Helper(); cut(t, path, 4096) },
 	"the file is cut and filled with zeros": func(t *testing.T, path string) {
 		t.Helper()
 		info, err := os.Stat(path)
