@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sregfs/fs/fstest"
+	"sregfs/index"
 )
 
 // ready is called before something is done on s: s shows what the model has, so that it is clear what the operation
@@ -29,7 +31,35 @@ func (w *world) settle(s *side) {
 	if !w.lagging {
 		s.Sh("echo now > .sregfs/refresh")
 	}
-	w.eventually("mount "+s.name, func() string { return w.differs(s) })
+	w.eventually("mount "+s.name, func() string {
+		if text := w.differs(s); text != "" {
+			return text
+		}
+		return w.records(s)
+	})
+}
+
+// records compares what s knows of each file with the model: what a tree does not show, like duplicates and labels.
+func (w *world) records(s *side) string {
+	text, _ := s.Try("cat .sregfs/images")
+	var images []index.Image
+	if err := json.Unmarshal([]byte(text), &images); err != nil {
+		return err.Error() + ": " + text
+	}
+	known := map[string]index.Image{}
+	for _, img := range images {
+		known[img.File] = img
+	}
+	for _, f := range w.reg {
+		img, ok := known[f.id]
+		if !ok || img.MD5 != f.sum || img.Labels[theLabel] != f.labels[theLabel] || !img.Modified.Equal(f.modified) {
+			return fmt.Sprintf("%v is known as %+v", f, img)
+		}
+	}
+	if len(images) != len(w.reg) {
+		return fmt.Sprintf("%d images are known, there are %d", len(images), len(w.reg))
+	}
+	return ""
 }
 
 // eventually waits until check has nothing to say.

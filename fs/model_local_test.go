@@ -137,10 +137,19 @@ func (w *world) removeDraft(s *side) {
 	w.acknowledged(s, unchanged)
 }
 
+// single is the newest file of a name that no other file shows as one with.
+func (w *world) single() *mfile {
+	f := w.taken()
+	if len(w.reg.twins(f)) > 1 {
+		skip()
+	}
+	return f
+}
+
 // label sets or removes a label.
 func (w *world) label(s *side) {
 	w.ready(s, false)
-	f := w.taken()
+	f := w.single()
 	if _, set := f.labels[theLabel]; set && pick(w, "remove", []bool{false, true}) {
 		w.do(s, "setfattr -x user.sregfs.label."+theLabel+" '"+f.tag+f.ext+"'")
 		w.acknowledged(s, func(r registry) registry {
@@ -160,7 +169,7 @@ func (w *world) label(s *side) {
 // share shares the newest of a name, unshare takes it back.
 func (w *world) share(s *side) {
 	w.ready(s, false)
-	f := w.taken()
+	f := w.single()
 	w.do(s, "setfattr -n user.sregfs.share -v "+sharee+" '"+f.tag+f.ext+"'")
 	w.acknowledged(s, func(r registry) registry {
 		r.newest(f.tag).shared = true
@@ -177,6 +186,9 @@ func (w *world) unshare(s *side) {
 		}
 	}
 	f := w.reg.newest(pick(w, "shared", shared))
+	if len(w.reg.twins(f)) > 1 {
+		skip()
+	}
 	w.do(s, "setfattr -n user.sregfs.unshare -v "+sharee+" '"+f.tag+f.ext+"'")
 	w.acknowledged(s, func(r registry) registry {
 		r.newest(f.tag).shared = false

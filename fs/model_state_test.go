@@ -65,6 +65,11 @@ func (r registry) versions(tag string) registry {
 	})
 }
 
+// twins are the files that show as one with f, and f.
+func (r registry) twins(f *mfile) registry {
+	return slices.DeleteFunc(slices.Clone(r), func(o *mfile) bool { return o.tag != f.tag || o.version != f.version || o.sum != f.sum })
+}
+
 // newest is the file a tag's name means, nil if there is none.
 func (r registry) newest(tag string) *mfile {
 	if all := r.tagged(tag); len(all) > 0 {

@@ -4,12 +4,15 @@ import "sregfs/index/image"
 
 // Tag returns the tag that ref names, as Collection lists it: Newest is without Labels and Properties. It costs a look
 // into memory, which Versions does not; a directory asks this each time somebody passes through it. It returns
-// io/fs.ErrNotExist for what Versions does not know either.
+// io/fs.ErrNotExist for what is not listed either.
 func (ix *Index) Tag(space string, ref image.Ref) (Tag, error) {
 	ix.cat.mu.RLock()
 	defer ix.cat.mu.RUnlock()
 	t := ix.cat.tag(space, ref)
 	if t == nil {
+		return Tag{}, notExist(ref.Short())
+	}
+	if len(t.images) == 0 && t.made.IsZero() { // it is kept for who removed what was in it, and for nobody else
 		return Tag{}, notExist(ref.Short())
 	}
 	if len(t.images) == 0 {
