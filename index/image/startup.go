@@ -26,13 +26,13 @@ const (
 
 // Startup says what a container's first start will probably read, in this order, from the image alone; nothing in it is
 // run. It follows a start as far as it can be seen from outside: the headers and tables, what Apptainer looks at in every
-// container, the programs that the runscript names with their interpreters and shared libraries, Python's start-up, then
-// a shell and other programs that are often run instead of the runscript. An image that has no squashfs we can read gets
-// a profile of its head.
+// container, the programs that the runscript names with their interpreters and shared libraries, what Python and R load
+// of their own, what a Python program imports, then a shell and other programs that are often run instead of the
+// runscript. An image that has no squashfs we can read gets a profile of its head.
 //
-// It reads the headers, the squashfs metadata on the way to those files, and scripts and the heads of programs, at most
-// 256 MiB and some 2 MB as a rule; memory and time are bounded too. Errors are those of r, and come with what was found
-// before.
+// It reads the headers, the squashfs metadata on the way to those files, scripts and the heads of programs: 5 MB in some
+// 500 reads for a Python with numpy, in 0.2 s; at most 256 MiB, read and unpacked. Memory and time are bounded too. Errors
+// are those of r, and come with what was found before.
 func Startup(r io.ReaderAt, size int64) (Profile, error) {
 	if size <= 0 {
 		return nil, nil
@@ -130,9 +130,7 @@ func (s *starter) container() {
 	for _, dir := range containerDirs {
 		s.resolve(dir)
 	}
-	for _, name := range s.list(metaDir + "/actions") {
-		s.name(path.Join(metaDir, "actions", name))
-	}
+	s.nameAll(metaDir + "/actions")
 	for _, script := range s.environment() {
 		s.name(script)
 	}
@@ -167,9 +165,7 @@ func (s *starter) programs() {
 // locale names what setting the locale C.UTF-8 reads: its files, and glibc's table of character sets.
 func (s *starter) locale() {
 	for _, dir := range []string{"/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8"} {
-		for _, name := range s.list(dir) {
-			s.name(path.Join(dir, name))
-		}
+		s.nameAll(dir)
 		s.name(path.Join(dir, "LC_MESSAGES/SYS_LC_MESSAGES"))
 	}
 	for _, dir := range s.multiarch {

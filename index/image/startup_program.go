@@ -52,6 +52,7 @@ func (s *starter) program(p string, depth int) {
 	}
 	s.libraries(real)
 	s.python(p, real)
+	s.rLanguage(real)
 }
 
 // shebang reads the first line of a script.

@@ -361,6 +361,27 @@ if __name__ == "__main__":
 	})
 }
 
+func TestStartupOfR(t *testing.T) {
+	r := basics()
+	r["/.singularity.d/runscript"] = "#!/bin/sh\nRscript /opt/job.R\n"
+	r["/usr/bin/R"], r["/usr/lib/R/bin/R"] = "-> ../lib/R/bin/R", "#!/bin/sh\nexec $R_HOME/bin/exec/R\n"
+	exe := imagetest.ELF{Interpreter: glibc, Needed: []string{"libR.so", "libc.so.6"}, RunPath: "/usr/lib/R/lib"}
+	r.add("/usr/bin/Rscript", imagetest.ELF{Interpreter: glibc, Needed: []string{"libc.so.6"}}).add("/usr/lib/R/bin/exec/R", exe)
+	want := []string{"/usr/bin/Rscript", "/usr/lib/R/bin/exec/R"}
+	for name, isNeeded := range map[string]bool{
+		"lib/libR.so": true, "library/base/R/base.rdb": true, "library/stats/R/stats.rdb": true, "library/stats/libs/stats.so": true,
+		"library/stats/libs/other.so": false, "library/stats/help/stats.rdb": false, "library/tcltk/R/tcltk.rdb": false, "etc/Rprofile.site": true,
+	} {
+		if r.add("/usr/lib/R/"+name, imagetest.ELF{}); isNeeded {
+			want = append(want, "/usr/lib/R/"+name)
+		}
+	}
+	for _, name := range []string{"library/base/R/base.rdb", "library/stats/R/stats.rdb", "etc/Rprofile.site"} {
+		want = append(want, "/usr/lib/R/"+name+".decoy") // these directories are read as a whole
+	}
+	requireNamed(t, r, append(want, needed...)...)
+}
+
 // What a start needs first comes first, whatever lies where.
 func TestStartupIsInOrder(t *testing.T) {
 	r := basics()
