@@ -52,7 +52,7 @@ func newDrive(t *testing.T) *remote {
 
 // start runs the process and returns when it listens. The caller holds mu, or is alone.
 func (r *remote) start() error {
-	cmd := exec.Command(program, "emulator", "--dir", r.dir, "--listen", r.address, "--user", user,
+	cmd := exec.Command(program, "emulator", "--dir", r.dir, "--listen", r.address, "--user", user, //nolint:noctx // it is killed
 		"--latency", "10ms", "--bandwidth", "8MB", "--log", r.log)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Stderr = os.Stderr
@@ -108,7 +108,7 @@ func (r *remote) call(method, path, contentType string, body io.Reader, answer a
 	if err := json.Unmarshal(b, &token); err != nil {
 		return err
 	}
-	req, err := http.NewRequest(method, r.url()+path, body) //nolint:noctx // a test's own client
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url()+path, body)
 	if err != nil {
 		return err
 	}

@@ -157,7 +157,7 @@ func (m *mount) shows(n *name) error {
 // checkNote says whether the worker's note is what was acknowledged, or what was about to replace it.
 func (w *worker) checkNote() error {
 	b, err := os.ReadFile(w.notePath())
-	if err != nil && !(errors.Is(err, os.ErrNotExist) && w.note.has == "") {
+	if err != nil && (w.note.has != "" || !errors.Is(err, os.ErrNotExist)) {
 		return fmt.Errorf("the note of %s: %w", w.collection, err)
 	}
 	if got := string(b); got != w.note.has && got != w.note.may {

@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"context"
 	"io"
 	"net"
 	"sync"
@@ -25,7 +26,7 @@ type line struct {
 
 func newLine(t *testing.T, to string) *line {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l := &line{listener: listener, to: to, spoil: map[net.Conn]struct{}{}}
 	l.wg.Go(l.accept)
@@ -60,7 +61,7 @@ func (l *line) carry(c net.Conn) {
 		delete(l.spoil, c)
 		l.mu.Unlock()
 	}()
-	far, err := net.DialTimeout("tcp", l.to, 5*time.Second)
+	far, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(context.Background(), "tcp", l.to)
 	if err != nil {
 		reset(c)
 		return

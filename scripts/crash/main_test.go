@@ -13,6 +13,8 @@ import (
 	"time"
 )
 
+const longRun = 500 // kills, from which on every combination is tried
+
 var (
 	kills = flag.Int("kills", 100, "how often to kill at random, over all the modes")
 	seed  = flag.Uint64("seed", 0, "of the dice; 0 = the time")

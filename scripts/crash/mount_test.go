@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,8 +84,8 @@ func (m *mount) start(armed string) error {
 	r, w, err := os.Pipe()
 	require.NoError(m.t, err)
 	defer r.Close()
-	cmd := exec.Command(program, append(m.args, m.dir)...)
-	cmd.Env = append(m.env, "SREGFS_CRASH_AT="+armed)
+	cmd := exec.Command(program, slices.Concat(m.args, []string{m.dir})...) //nolint:noctx // it is killed
+	cmd.Env = slices.Concat(m.env, []string{"SREGFS_CRASH_AT=" + armed})
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -182,7 +183,7 @@ func (m *mount) drain() {
 // fsck asks the program whether Drive, the records and the disk agree.
 func (m *mount) fsck() {
 	m.t.Helper()
-	cmd := exec.Command(program, "fsck", "--json")
+	cmd := exec.CommandContext(m.t.Context(), program, "fsck", "--json")
 	cmd.Env = m.env
 	out, err := cmd.CombinedOutput()
 	require.NoError(m.t, err, "fsck: %s", out)

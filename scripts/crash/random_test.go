@@ -32,6 +32,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 }
 
 func killAtRandom(t *testing.T, mode mode, kills int) {
+	t.Helper()
 	w := newWorld(t, mode)
 	for before := total.kills.Load(); total.kills.Load()-before < int64(kills); {
 		calm := w.trouble()
@@ -49,7 +50,7 @@ func killAtRandom(t *testing.T, mode mode, kills int) {
 			require.NoError(t, err)
 		}
 		wait := w.work(make(chan struct{}))
-		after := time.NewTimer(time.Duration(50+w.dice.IntN(700)) * time.Millisecond)
+		after := time.NewTimer(time.Duration(50+w.dice.IntN(1500)) * time.Millisecond)
 		select {
 		case <-w.m.ended:
 		case <-after.C:
