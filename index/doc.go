@@ -20,6 +20,7 @@
 //	DIR/index/       Badger: the key space is the table in schema.go, the records are in record.go beside their users
 //	DIR/drafts/      one file for each draft
 //	DIR/blocks/      one sparse file for each cached revision (or in the cache directory of its own)
+//	DIR/reserve      room kept for the records on a full disk (space.go)
 //
 // In memory the catalogue is a copy of the file records, without labels and properties: a tree of collections and tags
 // for each space, my own ("") and one for each person who shares with me. It changes only by publish, which reads the
@@ -40,6 +41,10 @@
 // is fetched again, a page of the feed whose token was not stored is asked for again, a reply of Drive's that was not
 // recorded is found again by the reserved id. The catalogue and the blocks can be thrown away at any time and come back
 // from Drive; drafts cannot, and nothing but a committed push or their owner removes them.
+//
+// What the disk gives back is not taken for granted: each block has a checksum, looked at when it is first read (trust.go);
+// a block file or a draft without a record is taken in or set aside, never believed (adopt.go, draftrecord.go); records
+// that cannot be read are refused, and SetAside makes room for new ones (damage.go). Check compares all of it.
 //
 // # Goroutines and locks
 //
