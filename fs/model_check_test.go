@@ -42,12 +42,12 @@ func (w *world) settle(s *side) {
 // records compares what s knows of each file with the model: what a tree does not show, like duplicates and labels.
 func (w *world) records(s *side) string {
 	text, _ := s.Try("cat .sregfs/images")
-	var images []index.Image
-	if err := json.Unmarshal([]byte(text), &images); err != nil {
-		return err.Error() + ": " + text
-	}
 	known := map[string]index.Image{}
-	for _, img := range images {
+	for line := range strings.Lines(text) {
+		var img index.Image
+		if err := json.Unmarshal([]byte(line), &img); err != nil {
+			return err.Error() + ": " + line
+		}
 		known[img.File] = img
 	}
 	for _, f := range w.reg {
@@ -56,8 +56,8 @@ func (w *world) records(s *side) string {
 			return fmt.Sprintf("%v is known as %+v", f, img)
 		}
 	}
-	if len(images) != len(w.reg) {
-		return fmt.Sprintf("%d images are known, there are %d", len(images), len(w.reg))
+	if len(known) != len(w.reg) {
+		return fmt.Sprintf("%d images are known, there are %d", len(known), len(w.reg))
 	}
 	return ""
 }
