@@ -2,10 +2,6 @@ package image_test
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -93,64 +89,6 @@ func TestStartupIsBounded(t *testing.T) {
 			require.Less(t, c.bytes, int64(300<<20))
 		})
 	}
-}
-
-// TestStartupFindsWhatLddFinds compares with the dynamic loader itself, on programs of the machine the test runs on.
-func TestStartupFindsWhatLddFinds(t *testing.T) {
-	dir := t.TempDir()
-	link := func(from string) { // a file of this machine, by its own path and through the same links
-		for p := from; ; {
-			to := filepath.Join(dir, p)
-			require.NoError(t, os.MkdirAll(filepath.Dir(to), 0o755))
-			real, err := filepath.EvalSymlinks(p)
-			require.NoError(t, err)
-			if _, err := os.Lstat(to); err == nil {
-				return
-			}
-			if real == p {
-				data, err := os.ReadFile(p)
-				require.NoError(t, err)
-				require.NoError(t, os.WriteFile(to, data, 0o755))
-				return
-			}
-			require.NoError(t, os.Symlink(real, to))
-			p = real
-		}
-	}
-	link("/bin/sh")
-	link("/etc/ld.so.cache")
-	words := "#!/bin/sh\n"
-	files := map[string]bool{}
-	lib := regexp.MustCompile(`(?m)(/\S+) \(0x`)
-	for _, name := range []string{"bash", "ls", "tar", "git", "curl", "perl"} {
-		p, err := exec.LookPath(name)
-		if err != nil || !strings.HasPrefix(p, "/usr/bin/") {
-			continue
-		}
-		link(p)
-		files[p] = true
-		words += name + "\n"
-		for _, m := range lib.FindAllStringSubmatch(tool(t, "ldd", p), -1) {
-			link(m[1])
-			files[m[1]] = true
-		}
-	}
-	if len(files) < 5 {
-		t.Skip("this machine has too few programs")
-	}
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, ".singularity.d"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, ".singularity.d/runscript"), []byte(words), 0o755))
-	data := mksquashfs(t, dir, "-noD", "-noF", "-no-fragments")
-	p, err := image.Startup(reader(data), int64(len(data)))
-	require.NoError(t, err)
-	for name := range files {
-		text, err := os.ReadFile(name)
-		require.NoError(t, err)
-		at := int64(strings.Index(string(data), string(text)))
-		require.Positive(t, at, name)
-		require.True(t, covers(p, at, min(int64(len(text)), 4<<20)), "%s is not in the profile", name)
-	}
-	t.Logf("%d programs and libraries", len(files))
 }
 
 // FuzzStartupFiles gives a start files of all kinds to follow.

@@ -15,6 +15,9 @@ const (
 	maxImportDepth = 100
 )
 
+// abiFlags are letters that may stand behind the version in the names of shared libraries (PEP 3149, PEP 703).
+const abiFlags = "dmut"
+
 // python is one Python of an image, and what of its modules is named already.
 type python struct {
 	tag  string   // of its compiled files: "cpython-312"
@@ -80,7 +83,8 @@ func (s *starter) findModule(py *python, dirs []string, name string) module {
 			}
 		}
 		for other := range names { // the rest of the name is the machine's, of which an image has one
-			if strings.HasPrefix(other, name+"."+py.tag+"-") && strings.HasSuffix(other, ".so") {
+			rest, ours := strings.CutPrefix(other, name+"."+py.tag)
+			if ours && strings.HasPrefix(strings.TrimLeft(rest, abiFlags), "-") && strings.HasSuffix(rest, ".so") {
 				return module{file: path.Join(dir, other)}
 			}
 		}
