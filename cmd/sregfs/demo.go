@@ -29,7 +29,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Long: `Start a Drive in this program, build a small image, push it, mount the registry,
 list, read and run the image, push another by cp, share it, show what Drive
 holds, and unmount. It needs no account, and leaves nothing behind.`,
-		Args: cobra.NoArgs,
+		Example: "  sregfs demo",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			dir, err := os.MkdirTemp("", "sregfs-demo-")
 			if err != nil {

@@ -22,7 +22,8 @@ func (a *app) loginCommand() *cobra.Command {
 		Long: `Open the browser to let sregfs use your Drive, and keep the sign-in for later
 commands. Where this machine has no browser, --noauth_local_webserver prints the
 address to open elsewhere, and takes the address the browser ends on.`,
-		Args: cobra.NoArgs,
+		Example: "  sregfs login\n  sregfs login --noauth_local_webserver",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			auth, err := a.auth()
 			if err != nil {
@@ -96,7 +97,7 @@ func (a *app) paste(ctx context.Context) (string, error) {
 
 func (a *app) logoutCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "logout", Short: "End the sign-in and forget it", Args: cobra.NoArgs,
+		Use: "logout", Short: "End the sign-in and forget it", Args: cobra.NoArgs, Example: "  sregfs logout",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			auth, err := a.auth()
 			if err != nil {

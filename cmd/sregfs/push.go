@@ -65,8 +65,8 @@ func pushRef(name, tag string) (image.Ref, error) {
 	}
 	if tag != "" {
 		ref.Tag = tag
-		if ref, err = image.Parse(ref.Short()); err != nil {
-			return ref, usageError{err}
+		if ref = ref.Fold(); ref.Check() != nil {
+			return ref, usageError{fmt.Errorf("--tag %q: %w", tag, ref.Check())}
 		}
 	}
 	ref.Version = "" // the version is the content's digest, never what somebody says
