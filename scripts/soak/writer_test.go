@@ -3,14 +3,17 @@
 package soak
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -189,12 +192,28 @@ func (w *writer) remove(i *image, tag string, n int, path string) (places, error
 	w.h.mu.Lock()
 	v.removed = now()
 	w.h.mu.Unlock()
-	if err := os.Remove(path); err != nil {
+	if err := rm(path); err != nil {
 		return may, fmt.Errorf("remove %s: %w", v.sum, err)
 	}
 	i.tags[tag] = slices.Delete(i.tags[tag], n, n+1)
 	w.count(func(t *tally) { t.removals++ })
 	return may, nil
+}
+
+// rm removes a file, in a process of its own: who removed a name does not find the version before it there for a while.
+func rm(path string) error {
+	cmd := exec.CommandContext(context.Background(), "rm", path)
+	cmd.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
+	out, err := cmd.CombinedOutput()
+	for _, errno := range []syscall.Errno{syscall.ENOTCONN, syscall.ECONNABORTED, syscall.ECONNREFUSED} {
+		if err != nil && strings.Contains(strings.ToLower(string(out)), errno.Error()) {
+			return errno
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 // share shares the newest version of a tag.
