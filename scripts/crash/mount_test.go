@@ -192,7 +192,7 @@ func (m *mount) fsck() {
 // The names that the state directory may hold, and the drafts there may be. A mount that ended at the wrong moment leaves
 // at most the unfinished draft of the last life: the next start removes it.
 var (
-	stateNames = regexp.MustCompile(`^(holder|index|drafts|blocks|token|lost\+found)$`)
+	stateNames = regexp.MustCompile(`^(holder|index|drafts|blocks|reserve|token|lost\+found)$`)
 	draftNames = regexp.MustCompile(`^\d+-((one|two):[ab]\.sif(\.kept-\d+)?|\.(one|two)\.part|note\.txt|\.note\.new)$`)
 	fileNames  = regexp.MustCompile(`^[0-9a-f]{16}$`)
 )
