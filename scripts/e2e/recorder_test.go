@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -39,10 +40,7 @@ func (w *world) record(t *testing.T, local string) *recorder {
 	st, err := f.Stat()
 	require.NoError(t, err)
 	w.made++
-	dir, err := os.MkdirTemp(w.dir, "record-")
-	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755))
-	mnt := filepath.Join(dir, "mnt")
+	mnt := w.path(fmt.Sprintf("record%d", w.made))
 	require.NoError(t, os.Mkdir(mnt, 0o755))
 	r := &recorder{path: filepath.Join(mnt, "image.sif"), file: f, size: st.Size()}
 
