@@ -18,8 +18,19 @@
 // gets SIGTERM; pushes that have not reached Drive by then are in the journal,
 // and the next mount goes on with them.
 //
-// A verb keeps nothing of its own, so a killed one leaves the floors beneath as
-// they promise it: push is in the index's journal as soon as its file is
-// sealed, pull writes beside its target and renames what it has checked, and
-// what a kill leaves of that is a hidden .part file.
+// Names are resolved in one place (find.go). Verbs that look at or change what is
+// on this machine believe what was known before and ask Drive only for a name they
+// do not know, so they work without network and credentials; the others bring the
+// index up to date first, with one request when a verb went before.
+//
+// What verbs keep are files that speak for themselves: the images that were
+// pulled or added, under STORAGE, with links to those that were moved
+// (storage.go); an empty file in STATE/records for each image that was recorded
+// (record.go); and the person's config.yaml (origin.go). So a killed verb leaves
+// the floors beneath as they promise it: push is in the index's journal as soon as
+// its file is sealed, pull and add write beside their target and rename what is
+// whole, and what a kill leaves of that is a hidden .part file.
+//
+// Output is that of the registry tool's page, which testdata/*.golden has as
+// transcripts; --json prints what 'sregfs help json' documents (schema.go).
 package main

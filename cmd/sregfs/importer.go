@@ -144,21 +144,17 @@ func (a *app) importRow(row map[string]any, collections map[any]string, out *imp
 	})
 	file := text("image")
 	if file == "" {
-		var metrics struct {
-			ID string `json:"id"`
-		}
-		client := strings.ReplaceAll(text("client"), "_", "-")
-		if json.Unmarshal([]byte(text("metrics")), &metrics) != nil || metrics.ID == "" || client != "google-drive" {
+		file := driveID(text("client"), text("metrics"))
+		if file == "" {
 			return nil // a record of another registry
 		}
-		isNew, err := a.record(index.Image{File: metrics.ID})
+		isNew, err := a.record(index.Image{File: file})
 		if isNew {
 			out.Images = append(out.Images, id.String())
 		}
 		return err
 	}
-	fi, err := os.Stat(file)
-	if err != nil || !fi.Mode().IsRegular() {
+	if !isFile(file) {
 		out.Skipped = append(out.Skipped, fmt.Sprintf("%s: its file %s is not there", id, file))
 		return nil
 	}
@@ -173,7 +169,8 @@ func (a *app) importRow(row map[string]any, collections map[any]string, out *imp
 	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
 		return err
 	}
-	if file, err = filepath.Abs(file); err != nil {
+	file, err := filepath.Abs(file)
+	if err != nil {
 		return err
 	}
 	if err := os.Symlink(file, place); err != nil {
@@ -181,4 +178,21 @@ func (a *app) importRow(row map[string]any, collections map[any]string, out *imp
 	}
 	out.Images = append(out.Images, id.String())
 	return nil
+}
+
+// driveID is the Drive id in the metrics that the tool's Drive client keeps, ""
+// if there is none.
+func driveID(client, metrics string) string {
+	var m struct {
+		ID string `json:"id"`
+	}
+	if strings.ReplaceAll(client, "_", "-") != "google-drive" || json.Unmarshal([]byte(metrics), &m) != nil {
+		return ""
+	}
+	return m.ID
+}
+
+func isFile(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().IsRegular()
 }
