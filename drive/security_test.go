@@ -123,7 +123,7 @@ func TestCertificatesAreChecked(t *testing.T) {
 	}))
 	fake.Config.ErrorLog = nil
 	t.Cleanup(fake.Close)
-	c, err := drive.New(drive.Options{URL: fake.URL, Auth: w.auth, Timeout: 300 * time.Millisecond})
+	c, err := drive.New(drive.Options{URL: fake.URL, Auth: w.auth, Timeout: 3 * time.Second}) // time for a handshake on a busy machine
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	_, err = c.About(t.Context())

@@ -85,6 +85,8 @@ var faults = []fault{
 	{name: "403 numChildrenInNonRootLimit", dress: status(403, "numChildrenInNonRootLimitExceeded"), lasts: "ENOSPC", says: "no room left", final: true, only: " begin last copy "},
 	{name: "403 propertyLengthLimit", dress: status(403, "propertyLengthLimitExceeded"), lasts: "EINVAL", says: "124 bytes", final: true, only: " begin last retag label copy "},
 	{name: "403 propertyCountLimit", dress: status(403, "propertyCountLimitExceeded"), lasts: "EINVAL", says: "may have 30", final: true, only: " begin last retag label copy "},
+	{name: "409 fileIdInUse", dress: status(409, "fileIdInUse"), lasts: "EPROTO", says: "proxy", only: " begin last copy "}, // though nothing is there
+	{name: "409 after it was done", dress: func(r *drivetest.Rule) *drivetest.Rule { return r.Status(409, "fileIdInUse").After() }, lasts: "ok", only: " last copy "},
 	{name: "404 session", dress: status(404, "notFound"), lasts: "EREMOTEIO", says: "start over", only: " chunk last "},
 	{name: "410 session", dress: status(410, "backendError"), lasts: "EREMOTEIO", says: "start over", only: " chunk last "},
 	{name: "499 session", dress: status(499, "uploadCancelled"), lasts: "EREMOTEIO", says: "start over", only: " chunk last "},
@@ -136,7 +138,7 @@ const (
 	done     = " 5xx_after_it_was_done cut_before_the_reply cut_in_the_reply cut_in_the_request reply_lost short_body trickle "
 	refusals = " 400_badRequest 403_insufficientFilePermissions 403_insufficientPermissions 403_accessNotConfigured 403_domainPolicy " +
 		"403_dailyLimitExceeded 404_notFound 403_the_day's_uploads 403_storageQuotaExceeded 403_numChildrenInNonRootLimit " +
-		"403_propertyLengthLimit 403_propertyCountLimit "
+		"403_propertyLengthLimit 403_propertyCountLimit 409_fileIdInUse "
 )
 
 // outcomesOf is a table with one outcome for all these faults.

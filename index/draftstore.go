@@ -16,7 +16,7 @@ import (
 // draftStore keeps the drafts: Dir/drafts/<id in hex> holds the bytes, a record the rest. A file without a record becomes
 // a draft under a name of its own; nothing here deletes one that has bytes, save its user and a committed push.
 //
-// Lock order: mu, then Draft.mu.
+// Lock order: mu, then Draft.mu; mu, then job.mu.
 type draftStore struct {
 	ix   *Index
 	dir  string
@@ -26,12 +26,14 @@ type draftStore struct {
 	turns turns
 	slots chan struct{} // a token for each push at work
 
-	mu     sync.Mutex
-	all    map[uint64]*Draft // guarded by mu
-	at     map[Place]*Draft  // guarded by mu: by folded place, the latest
-	nextID uint64            // guarded by mu
-	jobs   int               // guarded by mu: pushes under way
-	quiet  chan struct{}     // guarded by mu: closed when jobs is zero
+	mu      sync.Mutex
+	all     map[uint64]*Draft // guarded by mu
+	at      map[Place]*Draft  // guarded by mu: by folded place, the latest
+	nextID  uint64            // guarded by mu
+	jobs    int               // guarded by mu: pushes under way
+	waiting map[*job]bool     // guarded by mu: those of them that make an attempt which Drive has not answered yet
+	silent  int               // guarded by mu: how many attempts in a row Drive did not answer
+	quiet   chan struct{}     // guarded by mu: closed when jobs is zero
 }
 
 // parallelPushes is how many pushes work at once: more would only share the same line.
@@ -40,7 +42,7 @@ const parallelPushes = 4
 func openDrafts(ix *Index) (*draftStore, error) {
 	s := &draftStore{
 		ix: ix, dir: filepath.Join(ix.dir, "drafts"), log: ix.log, slots: make(chan struct{}, parallelPushes),
-		all: map[uint64]*Draft{}, at: map[Place]*Draft{}, nextID: 1, quiet: make(chan struct{}),
+		all: map[uint64]*Draft{}, at: map[Place]*Draft{}, nextID: 1, waiting: map[*job]bool{}, quiet: make(chan struct{}),
 	}
 	close(s.quiet)
 	if err := Private(s.dir); err != nil {

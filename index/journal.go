@@ -20,12 +20,19 @@ type job struct {
 	err  error
 
 	mu    sync.Mutex
-	stuck chan struct{} // guarded by mu: closed while the job pauses after a passing error
-	why   error         // guarded by mu: that error, nil while it does not pause
+	stall *stall // guarded by mu: the pause the job is in, or the next
 
 	cancel    context.CancelFunc // guarded by mu: nil until it begins
 	cancelled bool               // guarded by mu
 }
+
+// stall is a pause of a job after a passing error. Who was told of one keeps its reason, though the job may go on at once.
+type stall struct {
+	begun chan struct{} // closed when the job pauses
+	why   error         // written before
+}
+
+func newStall() *stall { return &stall{begun: make(chan struct{})} }
 
 // begin gives the job its context, which ends with the index or by stop.
 func (j *job) begin(base context.Context) context.Context {
@@ -49,7 +56,7 @@ func (j *job) stop() {
 
 // start begins the job of a draft that was made busy, and gives it its place in the queue of its name.
 func (s *draftStore) start(d *Draft) {
-	j := &job{kick: make(chan struct{}, 1), done: make(chan struct{}), stuck: make(chan struct{})}
+	j := &job{kick: make(chan struct{}, 1), done: make(chan struct{}), stall: newStall()}
 	d.mu.Lock()
 	d.job, d.err = j, nil
 	d.open++
@@ -109,7 +116,7 @@ func (s *draftStore) run(ctx context.Context, d *Draft, j *job, turn *ticket) (I
 	}
 	for pause := pauseFirst; ; pause = min(2*pause, pauseMost) {
 		before := d.sent.Load()
-		img, err := s.attempt(ctx, d)
+		img, err := s.attempt(ctx, d, j)
 		switch {
 		case err == nil:
 			return img, nil
@@ -140,35 +147,42 @@ func (s *draftStore) run(ctx context.Context, d *Draft, j *job, turn *ticket) (I
 	}
 }
 
-// pause lets those who wait for the job go, with err.
-func (j *job) pause(err error) {
+// pause lets those who wait for the job go, with why.
+func (j *job) pause(why error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.why == nil {
-		close(j.stuck)
-	}
-	j.why = err
+	j.leave()
+	j.stall.why = why
+	close(j.stall.begun)
 }
 
 func (j *job) resume() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.why != nil {
-		j.stuck, j.why = make(chan struct{}), nil
+	j.leave()
+}
+
+// leave ends the pause if the job is in one. The caller holds mu.
+func (j *job) leave() {
+	select {
+	case <-j.stall.begun:
+		j.stall = newStall()
+	default:
 	}
 }
 
-// stalled is closed when the job pauses; why then says for what.
-func (j *job) stalled() <-chan struct{} {
+// stalled is the pause the job is in, or the next.
+func (j *job) stalled() *stall {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.stuck
+	return j.stall
 }
 
+// reason is what the job pauses for, nil if it does not.
 func (j *job) reason() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.why
+	return j.stall.why
 }
 
 // ended says whether img and err are set.
@@ -212,17 +226,14 @@ func (j *job) queue(ctx context.Context, turn *ticket) error {
 		if front == j {
 			return nil
 		}
+		stall := front.stalled()
 		select {
 		case <-turn.turn:
 			continue
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-front.stalled():
-			why := front.reason()
-			if why == nil {
-				continue
-			}
-			j.pause(fmt.Errorf("an earlier push of this name waits: %w", why))
+		case <-stall.begun:
+			j.pause(fmt.Errorf("an earlier push of this name waits: %w", stall.why))
 		}
 		select {
 		case <-turn.turn:
@@ -245,7 +256,11 @@ func passing(err error) bool {
 
 // attempt steps the draft until it is committed. Pushes of the same content wait for each other, so that the second finds
 // what the first made.
-func (s *draftStore) attempt(ctx context.Context, d *Draft) (Image, error) {
+func (s *draftStore) attempt(ctx context.Context, d *Draft, j *job) (img Image, err error) {
+	s.mu.Lock()
+	s.waiting[j] = true
+	s.mu.Unlock()
+	defer func() { s.heard(j, err) }()
 	content := s.turns.ticket("content "+d.rec.SHA256, nil)
 	defer content.leave()
 	if err := content.wait(ctx); err != nil {
@@ -260,15 +275,40 @@ func (s *draftStore) attempt(ctx context.Context, d *Draft) (Image, error) {
 	if err := d.ready(ctx, false); err != nil {
 		return Image{}, err
 	}
-	deaths := 0
+	restarts := 0
 	for {
 		img, done, err := s.step(ctx, d)
-		if errors.Is(err, ErrSession) && deaths < 3 { // step recorded that a new one is needed
-			deaths++
+		if (errors.Is(err, ErrSession) || errors.Is(err, errSpent)) && restarts < 3 { // step recorded that a new one is needed
+			restarts++
 			continue
 		}
 		if done || err != nil {
 			return img, err
+		}
+		s.heard(j, nil)
+	}
+}
+
+// silentMost is how many attempts in a row that Drive did not answer say that it will not answer the others either.
+const silentMost = 2
+
+// heard notes that Drive answered j, or that its attempt ended with err. When Drive is out of reach those who wait for a
+// push that it has not answered yet are let go: or each would wait until its own turn came to find out.
+func (s *draftStore) heard(j *job, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waited := s.waiting[j]
+	delete(s.waiting, j)
+	switch {
+	case err == nil:
+		if s.silent = 0; waited {
+			j.resume()
+		}
+	case errors.Is(err, ErrOffline), errors.Is(err, ErrTimeout), errors.Is(err, ErrSignIn):
+		if s.silent++; s.silent >= silentMost {
+			for other := range s.waiting {
+				other.pause(fmt.Errorf("other pushes wait too: %w", err))
+			}
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"sregfs/drive"
 	"sregfs/drive/drivetest"
@@ -139,6 +142,35 @@ func TestAPassingErrorIsReturnedAndThePushGoesOn(t *testing.T) {
 	img, err := later.Push(t.Context())
 	require.NoError(t, err, "it is there: nothing to push")
 	require.Equal(t, img.File, newest.File, "in the order they were written")
+}
+
+// TestADeadNetworkIsFoundOutOnce: more pushes than work at once do not wait one after another for a network that is gone.
+func TestADeadNetworkIsFoundOutOnce(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	dir := t.TempDir()
+	ix := indextest.Open(t, srv, index.Options{Dir: dir, Drive: shortClient(t, srv)})
+	const pushes = 40
+	drafts := make([]*index.Draft, pushes)
+	for i := range drafts {
+		drafts[i] = write(t, ix, at("c", fmt.Sprintf("i%d:t.sif", i)), imagetest.SIF(t, block, imagetest.Seed(uint64(i))))
+	}
+	dead := drivetest.On("GET", "/drive/v3/files/generateIds").Stall()
+	srv.Fault(dead)
+	var all errgroup.Group
+	for _, d := range drafts {
+		all.Go(func() error {
+			_, err := d.Push(t.Context())
+			if !errors.Is(err, index.ErrTimeout) {
+				return fmt.Errorf("push %s: %w", d.Place(), err)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, all.Wait())
+	require.Less(t, dead.Hits(), pushes, "few have found it out for all")
+	srv.ClearFaults()
+	require.NoError(t, ix.WaitPushes(t.Context()))
+	require.Len(t, onDrive(srv), pushes)
 }
 
 func TestTheJournalGoesOnAfterARestart(t *testing.T) {

@@ -63,19 +63,19 @@ func (d *Draft) await(ctx context.Context, j *job) (Image, error) {
 		defer d.mu.Unlock()
 		return d.image, d.err
 	}
-	stalled := j.stalled()
+	stall := j.stalled()
 	select {
-	case <-stalled: // somebody wants it now: no use in pausing
+	case <-stall.begun: // somebody wants it now: no use in pausing
 		j.hurry()
 		j.resume()
-		stalled = j.stalled()
+		stall = j.stalled()
 	default:
 	}
 	select {
 	case <-j.done:
 		return j.img, j.err
-	case <-stalled:
-		return Image{}, j.reason()
+	case <-stall.begun:
+		return Image{}, stall.why
 	case <-ctx.Done():
 		return Image{}, ctx.Err()
 	}

@@ -43,7 +43,8 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 	if err != nil {
 		return err
 	}
-	if d.rec.File == "" {
+	fresh := d.rec.File == ""
+	if fresh {
 		if there, err := s.present(ctx, d, root, meta); err != nil || there {
 			return err
 		}
@@ -77,10 +78,12 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 		return d.save(func(r *draftRecord) { r.Source = "" })
 	}
 	session, err := s.ix.drive.BeginUpload(ctx, file)
-	if errors.Is(err, iofs.ErrExist) {
+	switch {
+	case errors.Is(err, iofs.ErrExist):
 		return s.reserved(ctx, d)
-	}
-	if err != nil {
+	case err != nil && !fresh && !passing(err) && ctx.Err() == nil:
+		return s.unusable(ctx, d, err)
+	case err != nil:
 		return err
 	}
 	crashpoint("session.opened")
@@ -172,7 +175,23 @@ func (s *draftStore) reserved(ctx context.Context, d *Draft) error {
 		return s.uploaded(ctx, d, f)
 	}
 	// Somebody removed it meanwhile: the push wants it nevertheless, so it gets another id.
-	return d.save(func(r *draftRecord) { r.State, r.File, r.Session = StateSealed, "", "" })
+	if err := d.save(func(r *draftRecord) { r.State, r.File, r.Session = StateSealed, "", "" }); err != nil {
+		return err
+	}
+	return errSpent
+}
+
+// errSpent is an id that Drive takes for used and has no file of. Another one helps, unless that is said of each.
+var errSpent = fmt.Errorf("the id is in use, and nothing is there: %w", ErrProtocol)
+
+// unusable deals with a refusal that may be about the id, which was reserved some time ago: another account reserved it,
+// or Drive has forgotten it. If no file has it, nothing is under way with it, and the next step reserves another one.
+func (s *draftStore) unusable(ctx context.Context, d *Draft, why error) error {
+	if _, err := s.ix.drive.Get(ctx, d.rec.File); !errors.Is(err, iofs.ErrNotExist) {
+		return why
+	}
+	s.log.WithError(why).WithField("draft", d.id).Debug("the push gets another id")
+	return d.save(func(r *draftRecord) { r.File, r.Session = "", "" })
 }
 
 // send sends what Drive does not have yet; how much that is, Drive is asked first.
