@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"time"
 )
 
@@ -78,10 +79,10 @@ func (fsys *FS) metricsReport(context.Context) ([]byte, error) {
 
 // processMetrics are the figures of the process itself: what grows without end when something leaks.
 func processMetrics(metric func(kind, name, help string, value any)) {
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
 	metric("gauge", "goroutines", "Goroutines.", runtime.NumGoroutine())
-	metric("gauge", "heap_bytes", "Bytes of live and not yet collected objects.", mem.HeapAlloc)
+	metric("gauge", "heap_bytes", "Bytes of objects that the last collection found in use.", live[0].Value.Uint64())
 	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
 		metric("gauge", "open_fds", "Open file descriptors.", len(fds)-1) // without the one that reads the directory
 	}
