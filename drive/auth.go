@@ -202,19 +202,28 @@ func (a *Auth) SignIn() string {
 	if a == nil {
 		return ""
 	}
-	var parts []string
 	if a.key != nil {
-		parts = []string{a.key.Email, a.key.PrivateKeyID}
-	} else {
-		a.mu.Lock()
-		a.reload()
-		if a.refreshable() {
-			parts = []string{a.conf.ClientID, a.token.RefreshToken}
-		}
-		a.mu.Unlock()
+		return a.grant(nil)
 	}
-	if parts == nil {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reload()
+	if !a.refreshable() {
 		return ""
+	}
+	return a.grant(a.token)
+}
+
+// grant is a name for what token was given for: equal as long as the consent is the same. It tells nothing of it.
+func (a *Auth) grant(token *oauth2.Token) string {
+	var parts []string
+	switch {
+	case a.key != nil:
+		parts = []string{a.key.Email, a.key.PrivateKeyID}
+	case token.RefreshToken != "":
+		parts = []string{a.conf.ClientID, token.RefreshToken}
+	default: // it will not last
+		parts = []string{a.conf.ClientID, "", token.AccessToken}
 	}
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
@@ -225,40 +234,37 @@ func (a *Auth) refreshable() bool {
 	return a.token != nil && a.token.RefreshToken != "" && a.token.RefreshToken != a.dead
 }
 
-// accessToken gives a token for one request, fetching a new one if need be. A nil Auth has none.
-func (a *Auth) accessToken(ctx context.Context) (string, error) {
+// accessToken gives a token for one request, and its grant, fetching a new token if need be. A nil Auth has none.
+func (a *Auth) accessToken(ctx context.Context) (token, grant string, err error) {
 	if a == nil {
-		return "", &Error{Op: "oauth", Kind: ErrSignIn}
+		return "", "", &Error{Op: "oauth", Kind: ErrSignIn}
 	}
-	if token, ok := a.current(); ok {
-		return token, nil
+	if t, ok := a.current(); ok {
+		return t.AccessToken, a.grant(t), nil
 	}
 	select {
 	case a.turn <- struct{}{}:
 		defer func() { <-a.turn }()
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", "", ctx.Err()
 	}
-	if token, ok := a.current(); ok { // the one before us fetched it
-		return token, nil
+	if t, ok := a.current(); ok { // the one before us fetched it
+		return t.AccessToken, a.grant(t), nil
 	}
-	token, err := a.fetch(ctx)
+	t, err := a.fetch(ctx)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	a.keep(token)
-	return token.AccessToken, nil
+	a.keep(t)
+	return t.AccessToken, a.grant(t), nil
 }
 
-// current is the access token at hand, if it is good for a request.
-func (a *Auth) current() (string, bool) {
+// current is the token at hand, if it is good for a request.
+func (a *Auth) current() (*oauth2.Token, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.reload()
-	if !a.token.Valid() {
-		return "", false
-	}
-	return a.token.AccessToken, true
+	return a.token, a.token.Valid()
 }
 
 // reject notes that Drive refused an access token, though its time was not over.

@@ -56,6 +56,7 @@ type Client struct {
 	hashes  hashes
 	parked  parks
 	begun   sessions
+	owner   owner
 }
 
 // counters of a Client; what its fields mean is said at Stats.
@@ -79,7 +80,7 @@ func New(o Options) (*Client, error) {
 	warnPlain(o.Log, "the Drive service", root)
 	c := &Client{
 		root: o.URL, auth: o.Auth, timeout: o.Timeout, log: o.Log, pace: newPace(),
-		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1),
+		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1), owner: owner{turn: make(chan struct{}, 1)},
 		times: times{
 			reply: o.Timeout, lost: max(o.Timeout/2, time.Millisecond), least: o.Timeout / 8, idle: min(30*time.Second, max(o.Timeout/2, time.Millisecond)),
 			answered: time.Second, cut: 100 * time.Millisecond, longest: 32 * time.Second, away: 3 * time.Second,
@@ -91,7 +92,7 @@ func New(o Options) (*Client, error) {
 		base := newTransport(idle, most)
 		c.bases = append(c.bases, base)
 		return &http.Client{
-			Transport:     &wire{base: base, spare: spare, auth: o.Auth, home: root, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count},
+			Transport:     &wire{base: base, spare: spare, auth: o.Auth, pass: c.pass, home: root, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count},
 			CheckRedirect: redirect,
 		}
 	}

@@ -151,17 +151,19 @@ func (c *Client) remove(ctx context.Context, o op, do func(ctx context.Context) 
 
 // About is the account, and its room.
 type About struct {
-	Email, Name  string
+	Account
+	Name         string
 	Limit        int64 // bytes; 0 = unlimited, or shared with others
 	Usage        int64 // bytes, of all Google products
 	UsageInDrive int64 // bytes
 	MaxUpload    int64 // bytes of one file
 }
 
-// About asks who this account is and how much room it has.
+// About asks who this account is and how much room it has. Another one than that of Keep is ErrSignIn.
 func (c *Client) About(ctx context.Context) (About, error) {
 	var a About
-	err := c.call(ctx, op{name: "about.get", units: unitsRead}, func(ctx context.Context) error {
+	var grant string
+	err := c.call(context.WithValue(ctx, askedAs{}, &grant), op{name: "about.get", units: unitsRead}, func(ctx context.Context) error {
 		got, err := c.svc.About.Get().Fields("user", "storageQuota", "maxUploadSize").Context(ctx).Do()
 		if err != nil {
 			return err
@@ -169,11 +171,21 @@ func (c *Client) About(ctx context.Context) (About, error) {
 		if got.User == nil {
 			return fmt.Errorf("no user: %w", ErrProtocol)
 		}
-		a = About{Email: got.User.EmailAddress, Name: got.User.DisplayName, MaxUpload: got.MaxUploadSize}
+		a = About{
+			Account: Account{ID: got.User.PermissionId, Email: got.User.EmailAddress},
+			Name:    got.User.DisplayName, MaxUpload: got.MaxUploadSize,
+		}
 		if q := got.StorageQuota; q != nil {
 			a.Limit, a.Usage, a.UsageInDrive = q.Limit, q.Usage, q.UsageInDrive
 		}
 		return nil
 	})
-	return a, err
+	if err != nil {
+		return About{}, err
+	}
+	c.owner.note(grant, a.Account)
+	if _, err := c.owner.admits(grant); err != nil {
+		return About{}, err
+	}
+	return a, nil
 }

@@ -42,7 +42,7 @@ const closeWait = 2 * time.Second
 // or given without access to the Drive.
 func (a *Auth) Login(ctx context.Context, l Login) error {
 	if a.key != nil {
-		_, err := a.accessToken(ctx)
+		_, _, err := a.accessToken(ctx)
 		return err
 	}
 	select { // no request refreshes the old token meanwhile

@@ -2,6 +2,7 @@ package drive
 
 import (
 	"errors"
+	"fmt"
 	iofs "io/fs"
 )
 
@@ -46,7 +47,10 @@ var reasonAdvice = map[string]string{
 // Sentence is one line for a person: what is wrong, and what to do next. An error that is not of this
 // package is given as it is.
 func Sentence(err error) string {
-	var e *Error
+	var (
+		e     *Error
+		other *otherAccount
+	)
 	if errors.As(err, &e) {
 		switch {
 		case e.Reason == "invalidSharingRequest" && e.Message != "":
@@ -61,6 +65,8 @@ func Sentence(err error) string {
 			continue // a missing file of this machine is not missing on the Drive
 		}
 		switch {
+		case e != nil && errors.As(e.Err, &other):
+			return fmt.Sprintf("You are %v: run `sregfs login` as %[2]s, or use another state directory with SREGFS_STATE_DIR.", other, plain(other.want))
 		case errors.Is(a.kind, ErrSignIn) && e != nil && e.Err != nil:
 			return "Not signed in: " + e.Err.Error() + ". Run `sregfs login`."
 		case errors.Is(a.kind, ErrInvalid) && e != nil && e.Message != "":

@@ -51,6 +51,7 @@ type wire struct {
 	base  http.RoundTripper
 	spare http.RoundTripper // makes a connection for each request
 	auth  *Auth
+	pass  func(context.Context) (token string, err error)
 	home  *url.URL // the API root: only its host gets to see our token
 	agent string
 	times *times
@@ -79,7 +80,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 func (w *wire) sign(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.times.wait(ctx, w.times.lost))
 	defer cancel()
-	return w.auth.accessToken(ctx)
+	return w.pass(ctx)
 }
 
 // try is one request under way, with a life of its own.

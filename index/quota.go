@@ -104,7 +104,7 @@ func (ix *Index) loadAbout() error {
 			return nil
 		}
 		q := r.Quota
-		ix.about.about = drive.About{Email: r.Email, Name: r.Name, Limit: q.Limit, Usage: q.Usage, UsageInDrive: q.UsageInDrive, MaxUpload: q.MaxUpload}
+		ix.about.about = drive.About{Account: drive.Account{Email: r.Email}, Name: r.Name, Limit: q.Limit, Usage: q.Usage, UsageInDrive: q.UsageInDrive, MaxUpload: q.MaxUpload}
 		return nil
 	})
 }

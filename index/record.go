@@ -78,9 +78,13 @@ type rootRecord struct {
 	Reserved string `json:"reserved,omitempty"` // id for a folder about to be made, so that making it twice makes one
 	Made     bool   `json:"made,omitempty"`     // by us, as there seemed to be none
 	Account  string `json:"account,omitempty"`  // e-mail address of whose Drive this is
+	UserID   string `json:"userId,omitempty"`   // Drive's id of the same
 	SignIn   string `json:"signIn,omitempty"`   // drive's name for the grant with which account and folder were seen last
 	Seen     int64  `json:"seen,omitempty"`     // when that was, Unix milliseconds
 }
+
+// owner is whose Drive this is, zero if that is not known yet.
+func (r rootRecord) owner() drive.Account { return drive.Account{ID: r.UserID, Email: r.Account} }
 
 func decodeRoot(b []byte) (r rootRecord, err error) {
 	if err = json.Unmarshal(b, &r); err != nil || r.V != recordVersion {

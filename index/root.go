@@ -31,8 +31,9 @@ func (ix *Index) rootID(ctx context.Context) (string, error) {
 	return id, nil
 }
 
-// ensureRoot makes sure, once per process and again after bad news, that the account is the one on record and that the
-// pinned folder is there. The caller has the turn.
+// ensureRoot makes sure, once per process and again after bad news, that the pinned folder is there. The first account
+// that is seen is pinned with it: all that is here, and on its way, is of that one, so another one is ErrSignIn, from here
+// and from every other call (drive.Client.Keep), and takes nothing away. The caller has the turn.
 func (ix *Index) ensureRoot(ctx context.Context) error {
 	if _, ok := ix.remote.root(); ok {
 		return nil
@@ -42,22 +43,17 @@ func (ix *Index) ensureRoot(ctx context.Context) error {
 		ix.remote.verified(rec)
 		return nil
 	}
+	signIn := ix.drive.SignIn()
 	about, err := ix.askAbout(ctx)
 	if err != nil {
 		return err
 	}
-	if rec.Account != "" && about.Email != rec.Account {
-		ix.log.Warnf("the records here are those of %s; signed in is %s, whose registry is listed afresh", rec.Account, about.Email)
-		if err := ix.forgetRemote(); err != nil {
-			return err
-		}
-		rec = rootRecord{}
-	}
-	if rec.Account != about.Email {
-		rec.Account = about.Email
+	if rec.owner() != about.Account { // the first time; or the address has changed
+		rec.Account, rec.UserID = about.Email, about.ID
 		if err := ix.pin(rec); err != nil {
 			return err
 		}
+		ix.drive.Keep(about.Account, "")
 	}
 	if rec.ID == "" {
 		rec, err = ix.findRoot(ctx, rec)
@@ -67,8 +63,8 @@ func (ix *Index) ensureRoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ix.o.Poll < 0 {
-		rec.SignIn, rec.Seen = ix.drive.SignIn(), time.Now().UnixMilli()
+	if ix.o.Poll < 0 && signIn == ix.drive.SignIn() { // which is then the one that was asked with
+		rec.SignIn, rec.Seen = signIn, time.Now().UnixMilli()
 		if err := ix.pin(rec); err != nil {
 			return err
 		}
@@ -227,17 +223,6 @@ func (ix *Index) rootName() string {
 		return "id:" + ix.o.RootID
 	}
 	return ix.o.Root
-}
-
-// forgetRemote drops everything that came from Drive. Drafts, blocks and directories made here stay.
-func (ix *Index) forgetRemote() error {
-	ids := append(ix.cat.ids(false), ix.cat.ids(true)...)
-	if err := ix.dropRecords(); err != nil {
-		return fmt.Errorf("drop the records: %w", err)
-	}
-	ix.remote.set(func(s *syncState) { *s = syncState{} })
-	ix.publish(ids...)
-	return nil
 }
 
 // dropRecords removes the file records, then what says that they are complete. A crash in between is repaired by the

@@ -175,17 +175,33 @@ func TestAnotherRootIsListedAfresh(t *testing.T) {
 	require.ErrorIs(t, err, iofs.ErrNotExist)
 }
 
-func TestAnotherAccountIsListedAfresh(t *testing.T) {
+// The state is of one account: another one sees nothing of it change, and is told so; nor does another root let it in.
+func TestAnotherAccountIsRefused(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "ben@uni.edu"}})
-	a := indextest.Put(t, srv.User("ann@uni.edu"), "c/a:1", []byte("a"), nil)
-	b := indextest.Put(t, srv.User("ben@uni.edu"), "c/b:1", []byte("b"), nil)
+	ann, ben := srv.User("ann@uni.edu"), srv.User("ben@uni.edu")
+	a := indextest.Put(t, ann, "c/a:1", []byte("a"), nil)
+	b := indextest.Put(t, ben, "c/b:1", []byte("b"), nil)
 	dir := t.TempDir()
-	ix := indextest.Open(t, srv, index.Options{Dir: dir})
+	ix := indextest.Open(t, srv, index.Options{Dir: dir, Poll: -1})
 	require.True(t, has(ix, a.ID))
 	require.NoError(t, ix.Close())
-	ix = indextest.Open(t, srv, index.Options{Dir: dir, Drive: indextest.Client(t, srv, srv.User("ben@uni.edu"))})
-	indextest.Eventually(t, func() bool { return has(ix, b.ID) && !has(ix, a.ID) }, "the other registry")
-	require.Equal(t, "ben@uni.edu", ix.Status().Account)
+	for _, o := range []index.Options{{}, {Known: true}, {Poll: -1}} {
+		o.Dir, o.Drive = dir, indextest.Client(t, srv, ben)
+		ix = indextest.Open(t, srv, o)
+		srv.ResetRequests()
+		err := ix.Refresh(t.Context())
+		require.ErrorIs(t, err, index.ErrSignIn)
+		require.ErrorIs(t, ix.Refresh(t.Context()), index.ErrSignIn)
+		require.Contains(t, index.Sentence(err), "signed in as ben@uni.edu, and what is here is of ann@uni.edu")
+		require.LessOrEqual(t, len(srv.Requests()), 1, "asked once")
+		require.True(t, has(ix, a.ID))
+		require.False(t, has(ix, b.ID))
+		require.Equal(t, "ann@uni.edu", ix.Status().Account)
+		require.NoError(t, ix.Close())
+	}
+	_, err := indextest.TryOpen(t, srv, index.Options{Dir: dir, Root: "other", Drive: indextest.Client(t, srv, ben)})
+	require.ErrorIs(t, err, index.ErrSignIn)
+	require.Empty(t, folders(ben, "other"))
 }
 
 // A shared folder can be a registry: --root-id of somebody else's.

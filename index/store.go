@@ -232,11 +232,12 @@ func (ix *Index) load() error {
 		if err != nil {
 			ix.log.Warnf("listing afresh: %v", err)
 		}
-		s = syncState{}
+		s = syncState{pin: rootRecord{V: recordVersion, Account: s.pin.Account, UserID: s.pin.UserID}}
 		if err := ix.dropRecords(); err != nil {
 			return err
 		}
 	}
+	ix.drive.Keep(s.pin.owner(), s.pin.SignIn)
 	s.relist, s.relistShared = overdue(s.listed), overdue(s.shared)
 	ix.remote.set(func(now *syncState) { *now = s })
 	if err := errors.Join(ix.loadGone(), ix.loadFiles(s.pin.ID)); err != nil {
