@@ -64,6 +64,23 @@ func TestNothingHangs(t *testing.T) {
 	require.Equal(t, sha(sif(t, 300_000, 2)), sha(new1))
 }
 
+// TestARenameThatWaits: rename(2) of a draft says that Drive has not answered, though the draft has its new name. Its bytes
+// are there, its push goes on, and sync waits for that.
+func TestARenameThatWaits(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := sif(t, 300_000, 1)
+	m := fstest.Mount(t, srv, fstest.Options{Timeout: faultTime})
+	src := "SRC=" + local(t, "src.sif", content)
+	m.Sh("mkdir c; cp $SRC c/x.part", src)
+	srv.Fault(drivetest.On("*", "/upload/*").Stall())
+	require.Contains(t, m.Fail(`python3 -c 'import os; os.rename("c/x.part", "c/x:1.sif")'`), "Connection timed out")
+	m.Sh("test ! -e c/x.part; cmp $SRC c/x:1.sif; jq -e '.final | not' .sregfs/transfers", src)
+	require.Contains(t, m.Fail("mv c/x.part c/x:1.sif"), "No such file") // so says mv the first time too: it looks what became of it
+	srv.ClearFaults()
+	m.Sh("sync c/x:1.sif; ! grep . .sregfs/transfers")
+	requireOnDrive(t, srv.User(""), "c/x:1", content)
+}
+
 // TestASignInIsNoticed: who has to sign in again does so beside the mount; the push that waited goes on by itself.
 func TestASignInIsNoticed(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})

@@ -42,7 +42,9 @@
 //     reads a file that changes, as on any file system.
 //   - A program that writes an image and closes a copy of its descriptor in between publishes what it has written so far,
 //     if that is whole. A process that was forked meanwhile and never wrote publishes nothing.
-//   - rename(2) of a draft that Drive refuses fails, and the bytes are kept as a failed draft under the new name.
+//   - rename(2) of a draft that Drive refuses, or does not answer, fails; but the draft has its new name by then, with its
+//     bytes: a failed draft, or one whose push goes on. mv finds the old name gone, and says so; sync(1) of the new
+//     one waits anew.
 //   - What a shell's own commands write (echo … > FILE) is lost on no account, but the shell looks at no error of close(2).
 //   - An editor that compares inode numbers before and after opening (vim) refuses to save into a published image.
 //   - Changes are told to nobody: inotify sees what programs of this machine do.

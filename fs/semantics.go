@@ -9,8 +9,9 @@
 //     written; cp, dd, rsync, install and cat > hear of a failure through close. [fs.TestTruthAtClose, fs.TestWaysToPush]
 //  2. A push that fails leaves its bytes on this machine, under the same name, and says why in .sregfs/status, the log
 //     and `sregfs status`. [fs.TestDriveFull, index.TestAFinalErrorParksThePush, index.TestWrongChecksumsKeepTheDraft]
-//  3. A passing error is returned to who waits, and the push goes on; fsync(2) waits for it anew.
-//     [index.TestAPassingErrorIsReturnedAndThePushGoesOn, fs.TestFsyncSaysThatAPushFailed]
+//  3. A passing error is returned to who waits, and the push goes on; fsync(2) waits for it anew. It is so for rename(2) of
+//     a draft, which has its new name by then. [index.TestAPassingErrorIsReturnedAndThePushGoesOn,
+//     index.TestADeadNetworkIsFoundOutOnce, fs.TestFsyncSaysThatAPushFailed, fs.TestARenameThatWaits]
 //  4. An interrupt ends the wait, not the upload. A signal that a program handles does neither.
 //     [fs.TestInterruptedPush, fs.TestHandledSignals, scripts/e2e.TestSignalsLeaveAPushAlone]
 //  5. Half an image is EINVAL and stays as a draft; an empty file is no image, and no error.
