@@ -104,9 +104,10 @@ func (fsys *FS) draftFor(place index.Place, exclusive bool, pid uint32) (*index.
 	if err := fsys.ensureLibrary(place); err != nil {
 		return nil, err
 	}
-	if ref, _, ok := place.Ref(); ok && place.Tag == "" && !fsys.traces.misses(place, pid) {
+	if ref, _, ok := place.Ref(); ok && place.Tag == "" {
 		img, err := fsys.ix.Lookup("", ref)
 		switch {
+		case err == nil && fsys.traces.misses(place, pid, img.File):
 		case err == nil && exclusive:
 			return nil, iofs.ErrExist
 		case err == nil:

@@ -88,7 +88,7 @@ func (n dirNode) inode() uint64 {
 // Lookup resolves every text form of a name, listed or not.
 func (n dirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
 	e, err := n.find(req.Name)
-	if err == nil && e.tag && n.misses(req) {
+	if err == nil && e.tag && n.misses(req, e.img.File) {
 		return nil, n.fs.reply("look up "+join(n.path, req.Name), notFound)
 	}
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -105,10 +105,10 @@ func (n dirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.L
 	return e.node, nil
 }
 
-// misses says whether who looks has just removed the name, and so does not find the version before.
-func (n dirNode) misses(req *fuse.LookupRequest) bool {
+// misses says whether who looks has just removed the name, and so does not find file, the version before.
+func (n dirNode) misses(req *fuse.LookupRequest, file string) bool {
 	place, err := n.place(req.Name)
-	return err == nil && n.fs.traces.misses(place, req.Pid)
+	return err == nil && n.fs.traces.misses(place, req.Pid, file)
 }
 
 // find says what a name in this directory means, in this order: the tree's own names, image files and tag directories,

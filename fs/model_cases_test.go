@@ -84,6 +84,16 @@ assert not os.path.exists("c/x:1.sif")
 fd = os.open("c/x:1.sif", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 os.write(fd, open(sys.argv[1], "rb").read())
 os.close(fd)' "$SRC"`,
+		`cp "$SRC" c/.part; python3 -c 'import os
+os.unlink("c/x:1.sif")
+os.rename("c/.part", "c/x:1.sif")
+os.stat("c/x:1.sif")'`,
+		// Threads of one program: one removes, another makes, and the first one finds it.
+		`python3 -c 'import os, shutil, sys, threading
+os.unlink("c/x:1.sif")
+t = threading.Thread(target=shutil.copy, args=(sys.argv[1], "c/x:1.sif"))
+t.start(); t.join()
+os.stat("c/x:1.sif")' "$SRC"`,
 	} {
 		indextest.Put(t, user, "c/x:1", sif(t, 60_000, uint64(10*i+1)), nil)
 		indextest.Put(t, user, "c/x:1", sif(t, 60_000, uint64(10*i+2)), nil)

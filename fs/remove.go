@@ -96,7 +96,9 @@ func (fsys *FS) remove(ctx context.Context, from folder, name string, pid uint32
 		}
 	}
 	if place, err := from.target(name); err == nil && e.tag {
-		fsys.traces.unlink(place, pid)
+		if left, err := fsys.ix.Lookup("", newestOf(*e.img)); err == nil {
+			fsys.traces.unlink(place, pid, left.File)
+		}
 	}
 	fsys.leaveTraces(*e.img, e.tag, pid)
 	return nil

@@ -20,15 +20,21 @@ type traces struct {
 	// removals: what a process that emptied a tag may still find, because rm -r has read both names already: the tag's
 	// empty directory and its file. Guarded by mu; bounded by maxTraces.
 	removals map[removal]fusefs.Node
-	// unlinked: which names of a tag a thread removed, until when it does not find the version before that one there.
-	// Guarded by mu; bounded by maxTraces.
-	unlinked map[unlinking]time.Time
+	// unlinked: which names of a tag a thread removed, and what it does not find there for a while. Guarded by mu; bounded
+	// by maxTraces.
+	unlinked map[unlinking]before
 }
 
 // unlinking is a tag's name and the thread that removed its newest version.
 type unlinking struct {
 	place index.Place
 	pid   uint32
+}
+
+// before is the version before a removed one.
+type before struct {
+	file  string    // its Drive file id: whatever else gets the name is found, whoever put it there
+	until time.Time // when it is found again
 }
 
 // removal is a name in a directory and who may still find it.
@@ -46,26 +52,27 @@ func newRemoval(dir dirNode, name string, pid uint32) removal {
 const maxTraces = 4096
 
 func newTraces() *traces {
-	return &traces{pushes: make(map[index.Place]string), removals: make(map[removal]fusefs.Node), unlinked: make(map[unlinking]time.Time)}
+	return &traces{pushes: make(map[index.Place]string), removals: make(map[removal]fusefs.Node), unlinked: make(map[unlinking]before)}
 }
 
-// unlink remembers that pid removed the newest version of the name at place. Programs that replace a file, as install and
-// a mv from another disk, remove it and make it anew, and only if it is not there (O_EXCL): they must not find the version
-// before.
-func (t *traces) unlink(place index.Place, pid uint32) {
+// unlink remembers that pid removed the newest version of the name at place, which left file there. Programs that replace
+// a file, as install and a mv from another disk, remove it and make it anew, and only if it is not there (O_EXCL): they must
+// not find the version before.
+func (t *traces) unlink(place index.Place, pid uint32, file string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.unlinked) >= maxTraces {
 		clear(t.unlinked)
 	}
-	t.unlinked[unlinking{place.Fold(), pid}] = time.Now().Add(comeBack)
+	t.unlinked[unlinking{place.Fold(), pid}] = before{file, time.Now().Add(comeBack)}
 }
 
-// misses says whether pid is not to find what has the name at place now.
-func (t *traces) misses(place index.Place, pid uint32) bool {
+// misses says whether pid is not to find file, which has the name at place now.
+func (t *traces) misses(place index.Place, pid uint32, file string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return time.Now().Before(t.unlinked[unlinking{place.Fold(), pid}])
+	b := t.unlinked[unlinking{place.Fold(), pid}]
+	return b.file == file && time.Now().Before(b.until)
 }
 
 // made ends what unlink began: pid made the file anew.
