@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,7 @@ func (ix *Index) Check(ctx context.Context, o CheckOptions) (CheckReport, error)
 			r.Remote = true
 		}
 	}
+	c.catalogue()
 	r.Images = len(c.ix.cat.ids(false)) + len(c.ix.cat.ids(true))
 	return r, nil
 }
@@ -97,7 +99,6 @@ func (c *checker) local(ctx context.Context) error {
 	if err := c.blocks(ctx); err != nil {
 		return err
 	}
-	c.catalogue()
 	return nil
 }
 
@@ -129,7 +130,8 @@ func (c *checker) catalogue() {
 			})
 		}
 	}
-	for _, same := range names {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		same := names[name]
 		if len(same) < 2 {
 			continue
 		}

@@ -3,16 +3,11 @@ package index
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	iofs "io/fs"
-	"iter"
 	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-
-	"sregfs/drive"
 )
 
 // records reads every record, and compares those of files with the catalogue.
@@ -164,96 +159,4 @@ func (c *checker) apart() (out []string, err error) {
 	}
 	slices.Sort(out)
 	return out, nil
-}
-
-// remote compares the records with what Drive lists, and with what it says of each image that it does not list.
-func (c *checker) remote(ctx context.Context) error {
-	if err := c.ix.Refresh(ctx); err != nil {
-		return err
-	}
-	root, _ := c.ix.remote.root()
-	listed := map[string]int64{} // versions
-	walks := []iter.Seq2[[]drive.File, error]{c.ix.drive.SharedImages(ctx)}
-	if root != "" {
-		walks = append(walks, c.ix.drive.Images(ctx, root))
-	}
-	for _, w := range walks {
-		for files, err := range w {
-			if err != nil {
-				return err
-			}
-			for i := range files {
-				if _, err := imageOf(&files[i], root); err == nil {
-					listed[files[i].ID] = files[i].Version
-				}
-			}
-		}
-	}
-	c.r.Listed = len(listed)
-	// What came and went meanwhile is in the feed.
-	if err := c.ix.Refresh(ctx); err != nil {
-		return err
-	}
-	var doubtful []string
-	onRecord := append(c.ix.cat.ids(false), c.ix.cat.ids(true)...)
-	for _, id := range onRecord {
-		if _, ok := listed[id]; !ok {
-			doubtful = append(doubtful, id)
-		}
-	}
-	err := c.ix.db.View(func(txn *badger.Txn) error {
-		for id, version := range listed {
-			rec, err := getFile(txn, id)
-			if err != nil || rec.ID == "" || rec.Version < version {
-				doubtful = append(doubtful, id)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	slices.Sort(doubtful)
-	for _, id := range slices.Compact(doubtful) {
-		if err := c.ask(ctx, id, root); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ask asks Drive for one file by its id, which is never behind, and compares the answer with the record.
-func (c *checker) ask(ctx context.Context, id, root string) error {
-	f, err := c.ix.drive.Get(ctx, id)
-	gone := errors.Is(err, iofs.ErrNotExist) || errors.Is(err, iofs.ErrPermission)
-	if err != nil && !gone {
-		return err
-	}
-	var rec fileRecord
-	err = c.ix.db.View(func(txn *badger.Txn) (err error) {
-		rec, err = getFile(txn, id)
-		return err
-	})
-	if err != nil && !errors.Is(err, ErrCorrupt) {
-		return err
-	}
-	if !gone {
-		_, err := imageOf(&f, root)
-		gone = err != nil
-	}
-	p := Problem{Kind: ProblemMissing, Subject: id, Text: fmt.Sprintf("the image %q on Drive is not on record as it is", f.Name)}
-	switch {
-	case gone && rec.ID == "", !gone && rec.ID != "" && rec.Version >= f.Version:
-		return nil
-	case gone:
-		p = Problem{Kind: ProblemGone, Subject: id, Text: fmt.Sprintf("the image %q is on record, and not on Drive any more", rec.Name)}
-	}
-	c.repair(p, "recorded as it is on Drive", func() error {
-		if err := c.ix.remote.take(ctx); err != nil {
-			return err
-		}
-		defer c.ix.remote.give()
-		return c.ix.confirm(ctx, []string{id})
-	})
-	return nil
 }

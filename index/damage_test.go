@@ -3,9 +3,11 @@ package index_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +25,7 @@ var damages = map[string]func(t *testing.T, path string){
 	"one bit flips": func(t *testing.T, path string) { t.Helper(); flip(t, path, 2*block+777) },
 	"a bit in each block flips": func(t *testing.T, path string) {
 		t.Helper()
-		for b := range int64(10) {
+		for b := range int64(7) {
 			flip(t, path, b*block+b)
 		}
 	},
@@ -112,66 +114,110 @@ func blockFiles(t testing.TB, dir string) (paths []string) {
 	return paths
 }
 
-// TestADamagedCacheNeverServesWrongBytes damages what is cached of an image, whole or in part, while it is open and
-// while it is not, and reads it again.
+// TestADamagedCacheNeverServesWrongBytes damages what is cached of images, whole or in part, while they are open, while
+// they are not, and while nobody has the state; and reads them again.
 func TestADamagedCacheNeverServesWrongBytes(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
-	content := imagetest.Bytes(5, 10*block+12345)
-	id := put(t, srv, "c/i:t", content)
-	for name, damage := range damages {
+	single := slices.Sorted(maps.Keys(damages))
+	single = slices.DeleteFunc(single, func(name string) bool { return name == "the directory vanishes" })
+	for _, when := range []string{"open", "closed", "unmounted"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			t.Run("one file each", func(t *testing.T) { damageAndRead(t, srv, when, single) })
+			t.Run("all at once", func(t *testing.T) { damageAndRead(t, srv, when, []string{"the directory vanishes"}) })
+		})
+	}
+}
+
+// damageAndRead does to two images each, a whole one and a part of one, what names name.
+func damageAndRead(t *testing.T, srv *drivetest.Server, when string, names []string) {
+	t.Helper()
+	const size = 7*block + 12345
+	type victim struct {
+		how, path string
+		content   []byte
+		img       index.Image
+		r         *index.Reader
+	}
+	var victims []*victim
+	dir := t.TempDir()
+	put := func(how string, whole bool) (v *victim, id string) {
+		v = &victim{how: how, content: imagetest.Bytes(uint64(len(victims)), size)}
+		name := fmt.Sprintf("c/%s-%d:t-%v", when, len(victims)+100*len(names), whole)
+		victims = append(victims, v)
+		return v, indextest.Put(t, srv.User(""), name, v.content, nil).ID
+	}
+	ids := map[*victim]string{}
+	for _, how := range names {
 		for _, whole := range []bool{true, false} {
-			for _, when := range []string{"open", "closed", "unmounted"} {
-				t.Run(fmt.Sprintf("%s, whole %v, %s", name, whole, when), func(t *testing.T) {
-					t.Parallel()
-					dir := t.TempDir()
-					ix, err := indextest.TryOpen(t, srv, index.Options{Dir: dir})
-					require.NoError(t, err)
-					img := byID(t, ix, id)
-					r, err := ix.OpenImage(img)
-					require.NoError(t, err)
-					fill := func() {
-						if whole {
-							require.NoError(t, ix.Prefetch(t.Context(), img))
-						}
-						p := make([]byte, 6*block)
-						_, err := r.ReadAt(t.Context(), p, block+100)
-						require.NoError(t, err)
-						require.True(t, bytes.Equal(content[block+100:7*block+100], p))
-					}
-					fill()
-					fill() // trusted now
-					switch when {
-					case "closed":
-						require.NoError(t, r.Close())
-						require.NoError(t, ix.Close())
-						ix = indextest.Open(t, srv, index.Options{Dir: dir})
-					case "unmounted":
-						require.NoError(t, r.Close())
-						require.NoError(t, ix.Close())
-					}
-					damage(t, blockFiles(t, dir)[0])
-					if when == "unmounted" {
-						ix = indextest.Open(t, srv, index.Options{Dir: dir})
-					}
-					if when != "open" {
-						r, err = ix.OpenImage(img)
-						require.NoError(t, err)
-					}
-					for _, n := range []int{128 << 10, 3*block + 7} {
-						require.True(t, bytes.Equal(content, readAll(t, r, n)))
-					}
-					require.NoError(t, r.Close())
-					indextest.Eventually(t, func() bool { // an unlinked file goes when it is closed, and then comes again
-						require.NoError(t, ix.Prefetch(t.Context(), img))
-						report, err := ix.Check(t.Context(), index.CheckOptions{Offline: true})
-						require.NoError(t, err)
-						require.Zero(t, report.Remaining, report.Problems)
-						return report.Blocks == 11
-					}, "it is whole and right again")
-				})
-			}
+			v, id := put(how, whole)
+			ids[v] = id
 		}
 	}
+	ix, err := indextest.TryOpen(t, srv, index.Options{Dir: dir})
+	require.NoError(t, err)
+	known := map[string]bool{}
+	for i, v := range victims {
+		v.img = byID(t, ix, ids[v])
+		v.r, err = ix.OpenImage(v.img)
+		require.NoError(t, err)
+		for range 2 { // the second time they are trusted
+			if i%2 == 0 {
+				require.NoError(t, ix.Prefetch(t.Context(), v.img))
+			}
+			p := make([]byte, 6*block)
+			_, err := v.r.ReadAt(t.Context(), p, block+100)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(v.content[block+100:7*block+100], p))
+		}
+		for _, path := range blockFiles(t, dir) {
+			if !known[path] {
+				require.Empty(t, v.path, "one new file")
+				v.path = path
+			}
+			known[path] = true
+		}
+		require.NotEmpty(t, v.path)
+	}
+	if when != "open" {
+		for _, v := range victims {
+			require.NoError(t, v.r.Close())
+		}
+		require.NoError(t, ix.Close())
+	}
+	if when == "closed" {
+		ix = indextest.Open(t, srv, index.Options{Dir: dir})
+	}
+	for _, v := range victims {
+		if _, err := os.Stat(v.path); err == nil {
+			damages[v.how](t, v.path)
+		}
+	}
+	if when == "unmounted" {
+		ix = indextest.Open(t, srv, index.Options{Dir: dir})
+	}
+	for i, v := range victims {
+		t.Run(fmt.Sprintf("%s, whole %v", v.how, i%2 == 0), func(t *testing.T) {
+			if when != "open" {
+				var err error
+				v.r, err = ix.OpenImage(v.img)
+				require.NoError(t, err)
+			}
+			for _, n := range []int{128 << 10, 3*block + 7} {
+				require.True(t, bytes.Equal(v.content, readAll(t, v.r, n)))
+			}
+			require.NoError(t, v.r.Close())
+		})
+	}
+	indextest.Eventually(t, func() bool { // an unlinked file goes when it is closed, and then comes again
+		for _, v := range victims {
+			require.NoError(t, ix.Prefetch(t.Context(), v.img))
+		}
+		report, err := ix.Check(t.Context(), index.CheckOptions{Offline: true})
+		require.NoError(t, err)
+		require.Zero(t, report.Remaining, report.Problems)
+		return report.Blocks == int64(8*len(victims))
+	}, "they are whole and right again")
 }
 
 func TestDamageIsCounted(t *testing.T) {
