@@ -8,11 +8,11 @@ import (
 	"io"
 )
 
-// What an ELF file may ask for at most. A shared library of this world has 15 segments, and a program 300 libraries.
+// What an ELF file may ask for at most. A shared library of this world has 15 segments, and a program 200 libraries.
 const (
 	elfMaxSegments = 128
 	elfMaxDynamic  = 4096 // entries
-	elfMaxNeeded   = 512
+	elfMaxNeeded   = 256
 	elfMaxString   = 4096
 	elfMaxName     = 256
 )

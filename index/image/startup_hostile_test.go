@@ -36,10 +36,10 @@ func TestStartupIsBounded(t *testing.T) {
 			r["/usr/lib64/libc.so.6"] = imagetest.ELF{Needed: many(4000, "libnone-%d.so"), RPath: strings.Join(many(4000, "/opt/%d"), ":")}.String()
 		},
 		"libraries that all need more": func(r rooted) {
-			for i := range 600 {
-				r[fmt.Sprintf("/usr/lib64/lib%d.so", i)] = imagetest.ELF{Needed: many(600, "lib%d.so"), RunPath: "$ORIGIN"}.String()
+			for i := range 300 {
+				r[fmt.Sprintf("/usr/lib64/lib%d.so", i)] = imagetest.ELF{Needed: many(300, "lib%d.so"), RunPath: "$ORIGIN"}.String()
 			}
-			r["/usr/lib64/libc.so.6"] = imagetest.ELF{Needed: many(600, "lib%d.so")}.String()
+			r["/usr/lib64/libc.so.6"] = imagetest.ELF{Needed: many(300, "lib%d.so")}.String()
 		},
 		"a runscript of a million words":     func(r rooted) { r["/.singularity.d/runscript"] = strings.Repeat("tool /a/b/c ", 80_000) },
 		"a runscript of different words":     func(r rooted) { r["/.singularity.d/runscript"] = strings.Join(many(100_000, "w%d"), " ") },
@@ -56,8 +56,8 @@ func TestStartupIsBounded(t *testing.T) {
 			r["/usr/bin/python3"] = "-> python3.12"
 			r["/usr/bin/python3.12"] = imagetest.ELF{Interpreter: glibc}.String()
 			r["/.singularity.d/runscript"] = "#!/bin/sh\npython3 /opt/a.py\n"
-			for i := range 500 {
-				r[fmt.Sprintf("/opt/m%d.py", i)] = strings.Join(many(2000, "import m%d"), "\n")
+			for i := range 300 {
+				r[fmt.Sprintf("/opt/m%d.py", i)] = strings.Join(many(300, "import m%d"), "\n")
 			}
 			r["/opt/a.py"] = strings.Repeat("from . import a, m1, m2\nimport m3, a.b.c.d\n", 20_000)
 			r["/opt/m7.py"] = "from " + strings.Repeat(".", 100_000) + "x import (y,\n" + strings.Repeat("z,\n", 100_000)
@@ -82,7 +82,11 @@ func TestStartupIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := basics()
 			change(r)
-			c := &counted{data: imagetest.SIF(t, 32<<20, imagetest.Files(r))}
+			size := int64(4 << 20)
+			for _, text := range r {
+				size += int64(len(text))
+			}
+			c := &counted{data: imagetest.SIF(t, size, imagetest.Files(r))}
 			p, err := image.Startup(c, int64(len(c.data)))
 			require.NoError(t, err)
 			sane(t, p, int64(len(c.data)))

@@ -11,7 +11,7 @@ import (
 // What following imports takes at most. Importing matplotlib.pyplot is 700 modules.
 const (
 	maxModules     = 2000
-	maxImports     = 50_000
+	maxImports     = 20_000
 	maxImportDepth = 100
 )
 
