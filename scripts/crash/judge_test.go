@@ -36,6 +36,7 @@ func (w *world) judge() {
 			require.Contains(t, drafts, n.kept, "%s: %s had been written, and is neither in Drive nor a draft", n, n.what)
 		}
 		n.has = got.clone()
+		n.removed = map[string]bool{} // in a life that is over
 		n.settle()
 	}
 	require.Empty(t, all, "nobody pushed these")

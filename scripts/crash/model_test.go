@@ -160,6 +160,10 @@ type name struct {
 	// a power cut, which keeps what was synced.
 	kept, synced string
 	what         string // for people
+
+	// The tags whose newest version was removed in this life: who removed it does not meet the version before for a while,
+	// so that programs can replace a file by removing it first.
+	removed map[string]bool
 }
 
 func (n *name) String() string { return n.collection + "/" + n.image }

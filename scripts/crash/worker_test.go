@@ -35,7 +35,7 @@ func newWorker(i int, w *world, background bool) *worker {
 		dice: rand.New(rand.NewPCG(*seed, uint64(i))), guests: w.guests, last: map[string][]byte{},
 	}
 	for _, image := range []string{"one", "two"} {
-		worker.names = append(worker.names, &name{collection: worker.collection, image: image, has: tags{}})
+		worker.names = append(worker.names, &name{collection: worker.collection, image: image, has: tags{}, removed: map[string]bool{}})
 	}
 	return worker
 }
@@ -51,6 +51,9 @@ func (w *worker) something() error {
 	tag := []string{"a", "b"}[w.dice.IntN(2)]
 	other := map[string]string{"a": "b", "b": "a"}[tag]
 	newest := n.has.newest(tag)
+	if n.removed[tag] {
+		newest = ""
+	}
 	switch roll := w.dice.IntN(16); {
 	case roll < 6:
 		b, sum, err := w.k.content(0)
@@ -118,6 +121,7 @@ func (w *worker) pushByRename(n *name, tag string, content []byte, sum string) e
 // and Drive has it when fsync returns.
 func (w *worker) pushed(n *name, tag string, content []byte, sum string) error {
 	w.last[sum] = content
+	n.removed[tag] = false
 	if w.background {
 		n.done()
 		if w.dice.IntN(2) == 0 {
@@ -224,6 +228,7 @@ func (w *worker) retag(n *name, from, to string) error {
 	if err := os.Rename(w.m.path(n, from), w.m.path(n, to)); err != nil {
 		return fmt.Errorf("move %s:%s to %s: %w", n, from, to, err)
 	}
+	n.removed[to] = false
 	n.done()
 	return nil
 }
@@ -234,6 +239,7 @@ func (w *worker) remove(n *name, tag string) error {
 	if err := os.Remove(w.m.path(n, tag)); err != nil {
 		return fmt.Errorf("remove %s:%s: %w", n, tag, err)
 	}
+	n.removed[tag] = true
 	n.done()
 	return nil
 }
