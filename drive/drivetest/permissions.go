@@ -89,6 +89,7 @@ func errNoPermission(id string) error {
 
 // permissionsCreate shares a file. Sharing with somebody who has it already changes the role.
 func (a *api) permissionsCreate(c *call) error {
+	before := a.grants(c.vars[0])
 	body, err := c.jsonBody()
 	if err != nil {
 		return err
@@ -97,7 +98,7 @@ func (a *api) permissionsCreate(c *call) error {
 	if err != nil {
 		return err
 	}
-	return a.regrant(c, g.Role, func(tx *tx, f *file, transfer bool) (string, error) {
+	return a.regrant(c, g.Role, before, func(tx *tx, f *file, transfer bool) (string, error) {
 		g.At, g.By = tx.now, c.acc.email
 		if g.Address == f.Owner && g.Type == "user" {
 			return g.ID, nil // the owner has it
@@ -111,8 +112,19 @@ func (a *api) permissionsCreate(c *call) error {
 	})
 }
 
-// regrant lets change give somebody role on the file c is about, and answers with the permission it names.
-func (a *api) regrant(c *call, role string, change func(tx *tx, f *file, transfer bool) (id string, err error)) error {
+// grants are the grants of a file as a request finds them that is about to change one.
+func (a *api) grants(file string) []grant {
+	a.store.mu.RLock()
+	defer a.store.mu.RUnlock()
+	if f := a.store.files[file]; f != nil {
+		return f.Grants
+	}
+	return nil
+}
+
+// regrant lets change give somebody role on the file c is about, and answers with the permission it names. The file had
+// the grants before when the request came.
+func (a *api) regrant(c *call, role string, before []grant, change func(tx *tx, f *file, transfer bool) (id string, err error)) error {
 	transfer, err := transfers(c, role)
 	if err != nil {
 		return err
@@ -124,6 +136,10 @@ func (a *api) regrant(c *call, role string, change func(tx *tx, f *file, transfe
 			return err
 		}
 		file = f.ID
+		if a.store.quirks.LoseGrants && !slices.Equal(f.Grants, before) {
+			f = tx.edit(f.ID)
+			f.Grants = slices.Clone(before)
+		}
 		id, err = change(tx, f, transfer)
 		return err
 	})
@@ -260,6 +276,7 @@ func (t *tx) transfer(f *file, g grant) error {
 
 // permissionsUpdate changes a role.
 func (a *api) permissionsUpdate(c *call) error {
+	before := a.grants(c.vars[0])
 	body, err := c.jsonBody()
 	if err != nil {
 		return err
@@ -279,7 +296,7 @@ func (a *api) permissionsUpdate(c *call) error {
 		return errRole()
 	}
 	id := c.vars[1]
-	return a.regrant(c, role, func(tx *tx, f *file, transfer bool) (string, error) {
+	return a.regrant(c, role, before, func(tx *tx, f *file, transfer bool) (string, error) {
 		i, err := tx.ownGrant(f, id)
 		if err != nil {
 			return id, err

@@ -17,6 +17,8 @@ type Quirks struct {
 	QuietChildren bool
 	// LoseMultiParent answers a query with two or more "in parents" terms with no files, a known defect.
 	LoseMultiParent bool
+	// LoseGrants keeps of changes of one file's permissions only the last, if their requests overlap, as documented.
+	LoseGrants bool
 
 	// PersistAtMost keeps no more than this many bytes of each chunk that is not the last, rounded down to
 	// 256 KiB but at least that. 0 keeps all.

@@ -2,6 +2,8 @@ package drivetest
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -141,6 +143,32 @@ func TestSharingRefusals(t *testing.T) {
 	require.Equal(t, true, c.get(id)["capabilities"].(map[string]any)["canEdit"])
 	c.fails(403, "insufficientFilePermissions", "DELETE", "/drive/v3/files/"+id, "")
 	bob.do("DELETE", "/drive/v3/files/"+id, "")
+}
+
+// TestGrantsAtOnce: of changes of one file's permissions whose requests overlap the service keeps the last.
+func TestGrantsAtOnce(t *testing.T) {
+	for lose, want := range map[bool]int{false: 4, true: 3} { // the owner, an earlier one, and those at once
+		t.Run(fmt.Sprint("lose=", lose), func(t *testing.T) {
+			c := newClient(t, NewServer(t, Options{Quirks: Quirks{LoseGrants: lose}}), "")
+			id := c.put("a", nil)
+			path := "/drive/v3/files/" + id + "/permissions"
+			c.share(id, "early@uni.edu", "reader")
+			c.http.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute // the body is not sent before the server asks for it
+			body, writer := io.Pipe()
+			late := make(chan reply, 1)
+			go func() {
+				late <- c.send("POST", path, body, "Content-Type", "application/json", "Expect", "100-continue")
+			}()
+			_, err := io.WriteString(writer, `{"type":"user","role":"reader",`)
+			require.NoError(t, err)
+			c.share(id, "bob@uni.edu", "reader")
+			_, err = io.WriteString(writer, `"emailAddress":"late@uni.edu"}`)
+			require.NoError(t, err)
+			require.NoError(t, writer.Close())
+			require.Equal(t, 200, (<-late).status)
+			require.Len(t, c.do("GET", path, "")["permissions"], want)
+		})
+	}
 }
 
 func TestFolderSharingFlowsDown(t *testing.T) {
