@@ -111,14 +111,14 @@ func (fsys *FS) draftFor(place index.Place, exclusive bool, pid uint32) (*index.
 		case err == nil && exclusive:
 			return nil, iofs.ErrExist
 		case err == nil:
-			return fsys.edit(place, &img)
+			return fsys.edit(place, &img, pid)
 		case !errors.Is(err, iofs.ErrNotExist):
 			return nil, err
 		}
 	}
 	d, err := fsys.ix.CreateDraft(place)
 	if errors.Is(err, iofs.ErrExist) && !exclusive {
-		return fsys.edit(place, nil)
+		return fsys.edit(place, nil, pid)
 	}
 	return d, err
 }

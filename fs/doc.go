@@ -33,6 +33,8 @@
 // # Limits
 //
 //   - rename(2) of a draft to an image's name returns when Drive has it, and the kernel holds the directory meanwhile.
+//   - rename(2) never answers EINVAL, which mv(1) explains in its own way: a name that cannot be is EPERM there, half an
+//     image and what Drive finds wrong with a request is ENODATA.
 //   - Renaming a directory is a change on Drive per image: if one fails, the others have moved and mv can be repeated.
 //   - rm of a tag's file removes the newest version; the one before it is then the newest.
 //   - Hard links, symbolic links, special files and O_TMPFILE are refused; modes, owners and times are accepted and not

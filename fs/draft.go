@@ -74,7 +74,7 @@ func (fsys *FS) openDraft(d *index.Draft, write bool, pid uint32) *draftHandle {
 	if write {
 		h.opener = processOf(pid)
 	}
-	fsys.drafts.opened(d, write, h.opener)
+	fsys.drafts.opened(d, write, pid, h.opener)
 	return h
 }
 
@@ -103,6 +103,7 @@ func (n draftNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, _ *fus
 	if err := may(d, processOf(req.Pid)); err != nil {
 		return n.fs.reply(what, err)
 	}
+	defer n.fs.drafts.came(d, req.Pid)
 	if err := arrived(ctx, []*index.Draft{d}); err != nil {
 		return n.fs.reply(what, err)
 	}

@@ -28,8 +28,10 @@ type openDraft struct {
 	// promises counts the look-ups that led to the draft less the descriptors that came of them: while it is more than
 	// zero, a program may be on its way between the two.
 	promises int
-	// expected is until when the program that was told to come back is waited for, zero if nobody is.
-	expected time.Time
+	// expected is until when each thread that was told to come back is waited for. While one is, or may be, held says that
+	// this record has the draft acquired: a reader that closes it meanwhile does not end it.
+	expected map[uint32]time.Time
+	held     bool
 	// kept is until when the draft stays for a program that was led to it just before it was closed.
 	kept time.Time
 	// edit marks the draft of a published image: closed without a change, it is dropped.
@@ -69,15 +71,48 @@ func (o *openDrafts) update(d *index.Draft, f func(*openDraft)) {
 	f(o.get(d))
 }
 
-// opened counts a descriptor, opened for writing by opener.
-func (o *openDrafts) opened(d *index.Draft, write bool, opener process) {
+// expect waits for the thread pid, which is told to come back for d.
+func (o *openDrafts) expect(d *index.Draft, pid uint32) {
+	o.update(d, func(od *openDraft) {
+		if od.expected == nil {
+			od.expected = make(map[uint32]time.Time)
+		}
+		od.expected[pid] = time.Now().Add(comeBack)
+		if !od.held {
+			od.held = true
+			d.Acquire()
+		}
+	})
+}
+
+// came ends what expect began.
+func (o *openDrafts) came(d *index.Draft, pid uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if od := o.byID[d.ID()]; od != nil {
+		delete(od.expected, pid)
+	}
+}
+
+// drop forgets od, and returns what lets go of its draft, to be called without the lock. The caller holds mu.
+func (o *openDrafts) drop(od *openDraft) (release func()) {
+	delete(o.byID, od.draft.ID())
+	if !od.held {
+		return func() {}
+	}
+	od.held = false
+	return od.draft.Release
+}
+
+// opened counts a descriptor, opened by the thread pid of the process opener.
+func (o *openDrafts) opened(d *index.Draft, write bool, pid uint32, opener process) {
 	d.Acquire()
 	o.update(d, func(od *openDraft) {
 		od.handles++
 		od.promises = max(0, od.promises-1)
 		if write {
 			od.writers++
-			od.expected = time.Time{}
+			delete(od.expected, pid)
 			if od.openers == nil {
 				od.openers = make(map[process]int)
 			}
@@ -154,6 +189,8 @@ func (o *openDrafts) yield(d *index.Draft, by process) {
 // nobody changed.
 func (o *openDrafts) closed(d *index.Draft, write bool, opener process) (unused bool) {
 	defer d.Release()
+	release := func() {}
+	defer func() { release() }()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	od := o.get(d)
@@ -175,7 +212,7 @@ func (o *openDrafts) closed(d *index.Draft, write bool, opener process) (unused 
 	}
 	unused = od.unused()
 	if !od.awaited() {
-		delete(o.byID, d.ID())
+		release = o.drop(od)
 	}
 	return unused
 }
@@ -205,9 +242,17 @@ func (o *openDrafts) untouched(d *index.Draft) bool {
 }
 
 // awaited says that a program may be about to open the draft.
-func (od *openDraft) awaited() bool {
+func (od *openDraft) awaited() bool { return od.expects() || time.Now().Before(od.kept) }
+
+// expects says that a program was told to come back, and has not yet.
+func (od *openDraft) expects() bool {
 	now := time.Now()
-	return now.Before(od.expected) || now.Before(od.kept)
+	for _, until := range od.expected {
+		if now.Before(until) {
+			return true
+		}
+	}
+	return false
 }
 
 // bare says that d holds nothing of its own: it is empty, or the untouched copy of an image.
@@ -218,7 +263,7 @@ func (o *openDrafts) promise(d *index.Draft) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	od := o.byID[d.ID()]
-	if od == nil || od.gone || (od.writers == 0 && !time.Now().Before(od.expected)) {
+	if od == nil || od.gone || (od.writers == 0 && !od.expects()) {
 		return false
 	}
 	od.promises++
@@ -249,19 +294,28 @@ func (o *openDrafts) takeAside(d *index.Draft) (aside *index.Draft) {
 	return aside
 }
 
-// abandoned takes out and returns the copies whose program never came back.
-func (o *openDrafts) abandoned() []*index.Draft {
+// abandoned takes out and returns the copies whose program never came back; at the end of the mount none can any more.
+func (o *openDrafts) abandoned(end bool) []*index.Draft {
+	var releases []func()
+	defer func() {
+		for _, release := range releases {
+			release()
+		}
+	}()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var all []*index.Draft
-	for id, od := range o.byID {
-		if od.handles > 0 || od.awaited() {
+	for _, od := range o.byID {
+		if end {
+			od.expected, od.kept = nil, time.Time{}
+		}
+		if !end && (od.handles > 0 || od.awaited()) {
 			continue
 		}
 		if od.unused() {
 			all = append(all, od.draft)
 		}
-		delete(o.byID, id)
+		releases = append(releases, o.drop(od))
 	}
 	return all
 }
@@ -301,7 +355,7 @@ func (n imageNode) toDraft(h *fuse.Header) error {
 	}
 	place, img, err := n.writeTo()
 	if err == nil {
-		_, err = n.fs.edit(place, &img)
+		_, err = n.fs.edit(place, &img, h.Pid)
 	}
 	if err != nil {
 		return n.fs.reply("write "+n.place.String(), err)
@@ -336,12 +390,12 @@ func (n imageNode) writeTo() (index.Place, index.Image, error) {
 }
 
 // edit returns the draft for place, made from img if that is published (nil: nothing is). A draft already being written
-// is shared; one left over from a failed push is set aside.
-func (fsys *FS) edit(place index.Place, img *index.Image) (*index.Draft, error) {
+// is shared; one left over from a failed push is set aside. It is there until the thread pid opens it.
+func (fsys *FS) edit(place index.Place, img *index.Image, pid uint32) (*index.Draft, error) {
 	fsys.sweep()
 	d, ok := fsys.ix.Draft(place)
 	if ok && (img == nil || fsys.shows(d)) {
-		fsys.drafts.update(d, func(od *openDraft) { od.expected = time.Now().Add(comeBack) })
+		fsys.drafts.expect(d, pid)
 		return d, nil
 	}
 	var aside *index.Draft
@@ -352,7 +406,7 @@ func (fsys *FS) edit(place index.Place, img *index.Image) (*index.Draft, error) 
 		err := fsys.ix.MoveDraft(fsys.base, d, asidePlace(d))
 		switch {
 		case errors.Is(err, index.ErrBusy), errors.Is(err, iofs.ErrNotExist): // it was just closed, and is on its way
-			fsys.drafts.update(d, func(od *openDraft) { od.expected = time.Now().Add(comeBack) })
+			fsys.drafts.expect(d, pid)
 			return d, nil
 		case err != nil:
 			return nil, fmt.Errorf("set the unfinished %s aside: %w", place, err)
@@ -367,16 +421,15 @@ func (fsys *FS) edit(place index.Place, img *index.Image) (*index.Draft, error) 
 	}
 	if errors.Is(err, iofs.ErrExist) { // another program was faster
 		if other, ok := fsys.ix.Draft(place); ok {
-			fsys.drafts.update(other, func(od *openDraft) { od.expected = time.Now().Add(comeBack) })
+			fsys.drafts.expect(other, pid)
 			return other, nil
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	fsys.drafts.update(d, func(od *openDraft) {
-		od.expected, od.edit, od.aside = time.Now().Add(comeBack), img != nil, aside
-	})
+	fsys.drafts.expect(d, pid)
+	fsys.drafts.update(d, func(od *openDraft) { od.edit, od.aside = img != nil, aside })
 	return d, nil
 }
 
@@ -387,9 +440,15 @@ func asidePlace(d *index.Draft) index.Place {
 	return p
 }
 
-// sweep drops the copies whose program never came back.
+// sweep drops the copies whose program never came back, sweepAll those that are left at the end of the mount.
 func (fsys *FS) sweep() {
-	for _, d := range fsys.drafts.abandoned() {
+	for _, d := range fsys.drafts.abandoned(false) {
+		fsys.discard(d)
+	}
+}
+
+func (fsys *FS) sweepAll() {
+	for _, d := range fsys.drafts.abandoned(true) {
 		fsys.discard(d)
 	}
 }
@@ -406,19 +465,4 @@ func newestOf(img index.Image) image.Ref {
 	ref := img.Ref
 	ref.Version = ""
 	return ref
-}
-
-// unclaimed takes out and returns all unused copies, when no program can come back any more.
-func (o *openDrafts) unclaimed() []*index.Draft {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	var all []*index.Draft
-	for _, od := range o.byID {
-		od.expected, od.kept = time.Time{}, time.Time{}
-		if od.unused() {
-			all = append(all, od.draft)
-		}
-	}
-	clear(o.byID)
-	return all
 }

@@ -71,7 +71,7 @@ func TestOwnWritesNeverFlicker(t *testing.T) {
 				env = append(env, fmt.Sprintf("IMAGE%d=%s", i, local(t, "image", content)))
 			}
 			var b strings.Builder
-			b.WriteString("say() { echo \"$@\" > $CONTROL.new && mv $CONTROL.new $CONTROL; }\nmkdir c && cp $IMAGE0 c/x:1.sif && say " + sums[0] + " - -\n")
+			b.WriteString("say() { echo \"$@\" > $CONTROL.new && mv $CONTROL.new $CONTROL; }\ntrap 'say stop' EXIT\nmkdir c && cp $IMAGE0 c/x:1.sif && say " + sums[0] + " - -\n")
 			b.WriteString("python3 $WATCH $PWD/c/x:1.sif $CONTROL & watch=$!\n")
 			last := sums[0]
 			for round := range 24 {
@@ -153,4 +153,16 @@ func TestHostileNamesArrive(t *testing.T) {
 	}
 	m.Sh("rm -r ./*")
 	require.Empty(t, m.Sh("ls -A"))
+}
+
+// TestReadersDoNotDisturbWriters: programs that open a name to read, and close it, while another opens it to write are no
+// reason for the writer to fail.
+func TestReadersDoNotDisturbWriters(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	m := fstest.Mount(t, srv, fstest.Options{})
+	m.Sh(`mkdir c; cp $ONE c/x:1.sif
+		for n in 1 2 3; do (while test ! -e $STOP; do head -c 1 c/x:1.sif; done > /dev/null 2>&1) & done
+		trap 'touch $STOP; wait' EXIT
+		for n in $(seq 30); do cat $ONE > c/x:1.sif && cat $TWO > c/x:1.sif && truncate -s $(stat -c %s $TWO) c/x:1.sif || exit 1; done`,
+		"ONE="+local(t, "one", sif(t, 60_000, 1)), "TWO="+local(t, "two", sif(t, 60_000, 2)), "STOP="+t.TempDir()+"/stop")
 }

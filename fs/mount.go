@@ -206,13 +206,6 @@ func (m *Mounted) abort() error {
 	return nil
 }
 
-// sweepAll drops what was prepared for programs that did not come back, at the end of the mount.
-func (fsys *FS) sweepAll() {
-	for _, d := range fsys.drafts.unclaimed() {
-		fsys.discard(d)
-	}
-}
-
 // guard is a process that unmounts when we die. fusermount3 has such a mode, which the FUSE library cannot drive.
 type guard struct {
 	cmd   *exec.Cmd

@@ -48,7 +48,11 @@ func (fsys *FS) rename(ctx context.Context, req *fuse.RenameRequest, from folder
 		err = fsys.move(ctx, from, req.OldName, newDir, req.NewName)
 	}
 	if errnoOf(err) == syscall.EINVAL { // mv takes that for a directory moved into itself, and says so
-		err = &refusal{syscall.ENODATA, sentence(err)}
+		errno := syscall.ENODATA
+		if errors.Is(err, index.ErrName) {
+			errno = syscall.EPERM
+		}
+		err = &refusal{errno, sentence(err)}
 	}
 	return fsys.reply(what, err)
 }
@@ -162,7 +166,7 @@ func sameTag(a, b image.Ref) bool {
 func (fsys *FS) moveDir(ctx context.Context, e entry, to folder, newName string) error {
 	dest, ok := to.(dirNode)
 	if !ok {
-		return refuse(syscall.EINVAL, "a tag's directory holds versions only")
+		return refuse(syscall.EPERM, "a tag's directory holds versions only")
 	}
 	if err := dest.mayRename(newName, e.node); err != nil {
 		return err
@@ -184,7 +188,7 @@ func (n dirNode) mayRename(name string, node fusefs.Node) error {
 	_, _, tag := image.ParseEntry(name)
 	_, isTag := node.(tagDirNode)
 	if tag != isTag {
-		return refuse(syscall.EINVAL, "a collection's directory has a plain name, a tag's is image:tag")
+		return refuse(syscall.EPERM, "a collection's directory has a plain name, a tag's is image:tag")
 	}
 	err := n.mayMkdir(name)
 	if !errors.Is(err, iofs.ErrExist) {
