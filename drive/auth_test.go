@@ -105,6 +105,8 @@ func TestNotSignedIn(t *testing.T) {
 func TestRefresh(t *testing.T) {
 	w := start(t, drivetest.Options{})
 	spent := w.expire()
+	killed := write(t, filepath.Join(w.dir, ".token-123"), "of a program that was killed while it saved it")
+	require.NoError(t, os.Chtimes(killed, time.Time{}, time.Now().Add(-time.Hour)))
 	var g errgroup.Group
 	for range 16 {
 		g.Go(func() error { _, err := w.About(t.Context()); return err })

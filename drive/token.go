@@ -8,6 +8,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -134,7 +135,8 @@ func saveToken(path string, token *oauth2.Token) (os.FileInfo, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(dir, ".token-*") // made with mode 0600
+	sweepTokens(dir)
+	f, err := os.CreateTemp(dir, unsaved+"*") // made with mode 0600
 	if err != nil {
 		return nil, err
 	}
@@ -151,4 +153,22 @@ func saveToken(path string, token *oauth2.Token) (os.FileInfo, error) {
 		_ = d.Close()
 	}
 	return os.Stat(path)
+}
+
+// unsaved begins the names of tokens that are being written.
+const unsaved = ".token-"
+
+// sweepTokens removes what programs left that were killed while they wrote a token: it is a secret, and of no use. Those
+// of the last minute may be in the hands of one that lives.
+func sweepTokens(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // whoever writes there next hears of it
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && strings.HasPrefix(e.Name(), unsaved) && info.Mode().IsRegular() && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(filepath.Join(dir, e.Name())) // or the next time
+		}
+	}
 }

@@ -94,6 +94,24 @@ func (r *remote) url() string { return "http://" + r.address }
 // credentials is where its user's are.
 func (r *remote) credentials(name string) string { return filepath.Join(r.dir, "users", user, name) }
 
+// fault sets a fault rule, in the text form of the emulator.
+func (r *remote) fault(rule string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.url()+"/debug/faults", strings.NewReader(rule))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusNoContent {
+		err = fmt.Errorf("fault %q: %s", rule, resp.Status)
+	}
+	return errors.Join(err, resp.Body.Close())
+}
+
 // call makes one request in the name of the user and decodes the answer.
 func (r *remote) call(method, path, contentType string, body io.Reader, answer any) error {
 	r.mu.Lock()

@@ -112,7 +112,9 @@ func (w *world) trouble() (calm func()) {
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	dice := rand.New(rand.NewPCG(w.dice.Uint64(), 7))
-	var happens []func() error
+	happens := []func() error{func() error { // the next call's token is refused: it is refreshed, and saved
+		return w.drive.fault("GET /drive/v3/changes status=401 reason=authError times=1")
+	}}
 	if w.mode.drive {
 		happens = append(happens, func() error {
 			total.driveKills.Add(1)
@@ -129,9 +131,6 @@ func (w *world) trouble() (calm func()) {
 			}
 			return nil
 		})
-	}
-	if len(happens) == 0 {
-		return func() {}
 	}
 	var err error
 	wg.Go(func() {
