@@ -131,7 +131,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 
 func (ix *Index) open(ctx context.Context) (err error) {
 	if err := Private(ix.dir); err != nil {
-		return err
+		return sayReadOnly(ix.dir, err)
 	}
 	warnNFS(ix.dir, ix.log)
 	if ix.lock, err = lockState(ix.dir, ix.o.Mount); err != nil {

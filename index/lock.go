@@ -22,11 +22,12 @@ func holderLock(kind int16) *unix.Flock_t {
 	return &unix.Flock_t{Type: kind, Whence: io.SeekStart}
 }
 
-// lockState takes the state directory. It returns *InUseError if somebody has it.
+// lockState takes the state directory. It returns *InUseError if somebody has it, and syscall.EROFS if nothing can be
+// written there.
 func lockState(dir, mount string) (*os.File, error) {
 	f, err := os.OpenFile(holderPath(dir), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, sayReadOnly(dir, err)
 	}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, holderLock(unix.F_WRLCK))
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -54,6 +55,14 @@ func lockState(dir, mount string) (*os.File, error) {
 	return f, nil
 }
 
+// sayReadOnly says what to do when err is that the disk of the state directory is read-only.
+func sayReadOnly(dir string, err error) error {
+	if errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("the disk of %s is read-only; make it writable, or choose another state directory with SREGFS_STATE_DIR: %w", dir, unix.EROFS)
+	}
+	return err
+}
+
 func unlockState(f *os.File) error {
 	return errors.Join(f.Truncate(0), f.Close()) // closing ends the lock
 }
@@ -68,7 +77,7 @@ func readHolder(f *os.File) (h InUseError) {
 
 // Holder tells who has the state directory dir open; held is false if nobody has. Asking does not disturb anyone.
 func Holder(dir string) (h InUseError, held bool) {
-	f, err := os.OpenFile(holderPath(dir), os.O_RDWR, 0)
+	f, err := os.Open(holderPath(dir)) // on a disk that became read-only too
 	if err != nil {
 		return InUseError{}, false
 	}

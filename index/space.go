@@ -68,14 +68,27 @@ func useRoom(dir string, room int64) error {
 	return roomFor(dir, 0, room/2)
 }
 
-// closeRecords closes Badger, unless the disk has no room for what it then writes: its log has everything, and the next
-// start reads it.
+// closeRecords closes Badger, unless the disk has no room for what it then writes, or takes nothing any more: Badger would
+// try for ever. Its log has everything, and the next start reads it.
 func (ix *Index) closeRecords() error {
 	if err := useRoom(ix.dir, ix.room); err != nil {
 		ix.log.Warnf("the records are left as after a crash: %v", err)
 		return nil
 	}
+	if err := tryDisk(ix.dir); err != nil {
+		return fmt.Errorf("the records are left as after a crash: %w", err)
+	}
 	return ix.db.Close()
+}
+
+// tryDisk tells whether the disk of dir still takes what is written to it.
+func tryDisk(dir string) error {
+	f, err := os.CreateTemp(dir, "try-")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("is there a disk?")
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
 // roomFor returns syscall.ENOSPC unless n bytes more fit on the disk of the drafts, beside what the records need of it.

@@ -3,6 +3,7 @@ package index_test
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -165,4 +166,135 @@ func TestAReadOnlyCacheDiskServesWhatIsThere(t *testing.T) {
 	report, err := ix.Check(t.Context(), index.CheckOptions{})
 	require.NoError(t, err)
 	require.Zero(t, report.Remaining, report.Problems)
+}
+
+// loopDisk is an ext4 file system of size MiB in a file, and fail makes every use of it an EIO from then on.
+func loopDisk(t *testing.T, size int64) (dir string, fail func()) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting a disk needs root")
+	}
+	dir = filepath.Join(t.TempDir(), "disk")
+	image := dir + ".ext4"
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, os.WriteFile(image, nil, 0o600))
+	require.NoError(t, os.Truncate(image, size<<20))
+	if out, err := exec.CommandContext(t.Context(), "mkfs.ext4", "-q", image).CombinedOutput(); err != nil {
+		t.Skipf("making an ext4: %v: %s", err, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), "mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
+		t.Skipf("mounting an ext4: %v: %s", err, out)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) }) // frees the loop device too
+	return dir, func() {
+		t.Helper()
+		f, err := os.Open(dir)
+		require.NoError(t, err)
+		const goDown, noLogFlush = 0x8004587d, 2 // EXT4_IOC_SHUTDOWN (fs/ext4/ext4.h of the kernel)
+		require.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), goDown, noLogFlush))
+		require.NoError(t, f.Close())
+	}
+}
+
+// remount makes the disk of a tmpfs read-only, or writable again.
+func remount(t *testing.T, dir string, flags uintptr) {
+	t.Helper()
+	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|flags, ""))
+}
+
+func TestAReadOnlyStateDiskIsSaid(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	disk := smallDisk(t, "80")
+	o := index.Options{Dir: filepath.Join(disk, "state"), CacheDir: t.TempDir()}
+	ix, err := indextest.TryOpen(t, srv, o)
+	require.NoError(t, err)
+	write(t, ix, at("c", "unfinished.part"), []byte("half")).Release()
+	require.NoError(t, ix.Close())
+	remount(t, disk, unix.MS_RDONLY)
+	for _, dir := range []string{o.Dir, filepath.Join(disk, "another")} {
+		_, err = indextest.TryOpen(t, srv, index.Options{Dir: dir, CacheDir: o.CacheDir})
+		require.ErrorIs(t, err, syscall.EROFS)
+		said := index.Sentence(err)
+		require.NotContains(t, said, "\n")
+		require.Contains(t, said, dir)
+		require.Contains(t, said, "read-only")
+		require.Contains(t, said, "SREGFS_STATE_DIR")
+	}
+	_, held := index.Holder(o.Dir)
+	require.False(t, held)
+	remount(t, disk, 0)
+	ix = indextest.Open(t, srv, o)
+	_, ok := ix.Draft(at("c", "unfinished.part"))
+	require.True(t, ok)
+}
+
+// A cache disk that answers every call with an error costs the cache, and no reader notices.
+func TestABrokenCacheDiskServesUncached(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content, other := imagetest.Bytes(1, 4*block+5), imagetest.Bytes(2, 6*block)
+	id, otherID := put(t, srv, "c/i:t", content), put(t, srv, "c/j:t", other)
+	disk, fail := loopDisk(t, 64)
+	o := index.Options{Dir: t.TempDir(), CacheDir: filepath.Join(disk, "cache"), CacheMinFree: 1}
+	ix, err := indextest.TryOpen(t, srv, o)
+	require.NoError(t, err)
+	img := byID(t, ix, id)
+	require.NoError(t, ix.Prefetch(t.Context(), img))
+	held, err := ix.OpenImage(img)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content, readAll(t, held, 128<<10)))
+	fail()
+	look := func(ix *index.Index) {
+		t.Helper()
+		for file, want := range map[string][]byte{id: content, otherID: other} {
+			r, err := ix.OpenImage(byID(t, ix, file))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(want, readAll(t, r, 128<<10)))
+			require.NoError(t, r.Close())
+		}
+	}
+	require.True(t, bytes.Equal(content, readAll(t, held, 128<<10)), "who had it open")
+	require.NoError(t, held.Close())
+	look(ix)
+	pushed := push(t, write(t, ix, at("c", "k:t.sif"), imagetest.SIF(t, block)))
+	require.NotEmpty(t, pushed.MD5)
+	if err := ix.Close(); err != nil {
+		require.ErrorIs(t, err, syscall.EIO)
+	}
+	ix = indextest.Open(t, srv, o) // it starts without a cache
+	look(ix)
+}
+
+// A state disk that answers every call with an error: nothing more is acknowledged, what is known is served, and the
+// program ends of its own accord.
+func TestABrokenStateDiskIsSaid(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.SIF(t, 2*block)
+	id := put(t, srv, "c/i:t", content)
+	disk, fail := loopDisk(t, 128)
+	o := index.Options{
+		Dir: filepath.Join(disk, "state"), CacheDir: t.TempDir(), CacheMinFree: 1, Poll: -1, Drive: indextest.Client(t, srv, srv.User("")),
+	}
+	ix, err := index.Open(t.Context(), o)
+	require.NoError(t, err)
+	img := byID(t, ix, id)
+	require.NoError(t, ix.Prefetch(t.Context(), img))
+	d := write(t, ix, at("c", "j:t.sif"), content)
+	fail()
+	_, err = d.WriteAt(t.Context(), []byte("more"), 0)
+	require.ErrorIs(t, err, syscall.EIO)
+	_, err = d.Push(t.Context())
+	require.ErrorIs(t, err, syscall.EIO)
+	_, err = ix.CreateDraft(at("c", "k:t.sif"))
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorIs(t, ix.Mkdir("new"), syscall.EIO)
+	r, err := ix.OpenImage(img)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content, readAll(t, r, block)))
+	require.NoError(t, r.Close())
+	require.Len(t, srv.User("").Files(), 2, "the folder and the image: nothing was sent")
+	d.Release()
+	require.Error(t, ix.Close())
+	_, err = index.Open(t.Context(), o)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.NotContains(t, index.Sentence(err), "\n")
 }
