@@ -56,6 +56,7 @@ type retrier struct {
 	since     time.Time // start of the first attempt that brought nothing, zero while all is well
 	fails     int       // attempts since then
 	refreshed bool      // a 401 has cost one attempt already
+	told      error     // what the last attempt that had its time met
 	sends     bool      // the next attempt sends content, and has all the time it needs as long as bytes move
 }
 
@@ -126,17 +127,26 @@ func (c *Client) slot(ctx context.Context, slots chan struct{}) error {
 // excuse takes the d of an attempt off the time counted against the call, as it went into moving bytes; but
 // not the silence at its end, if that is what err is.
 func (r *retrier) excuse(d time.Duration, err error) {
-	var silence stalled
-	if errors.As(err, &silence) {
-		d -= time.Duration(silence)
-	}
+	d -= silence(err)
 	if !r.since.IsZero() {
 		r.since = r.since.Add(max(d, 0))
 	}
 }
 
+// silence is how long nothing moved at the end of an attempt that failed with err, 0 if it failed for something else.
+func silence(err error) time.Duration {
+	var (
+		e *Error // which matches its kind alone
+		s stalled
+	)
+	if errors.As(err, &e) && errors.As(e.Err, &s) {
+		return time.Duration(s)
+	}
+	return 0
+}
+
 // progress starts the clock and the pauses over.
-func (r *retrier) progress() { r.since, r.fails, r.refreshed = time.Time{}, 0, false }
+func (r *retrier) progress() { r.since, r.fails, r.refreshed, r.told = time.Time{}, 0, false, nil }
 
 // again waits until the call may be repeated, and returns nil; or returns the error to give up with.
 func (r *retrier) again(ctx context.Context, err error) error {
@@ -166,6 +176,10 @@ func (r *retrier) again(ctx context.Context, err error) error {
 	if r.since.IsZero() {
 		r.since = time.Now()
 	}
+	if quiet := silence(err); quiet > 0 && quiet < r.c.times.lost && r.told != nil {
+		err = r.told // we cut this attempt short, at the end of the time: the one before knew better
+	}
+	r.told = err
 	left := r.left()
 	if left <= 0 || e.RetryAfter > left {
 		return fmt.Errorf("%w (gave up after %d attempts in %s)", err, r.fails, time.Since(r.since).Round(time.Millisecond))

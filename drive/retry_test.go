@@ -137,6 +137,16 @@ func TestFaultsThatLast(t *testing.T) {
 		require.ErrorIs(t, err, drive.ErrOffline)
 		require.Contains(t, drive.Sentence(err), "check the network")
 	})
+	t.Run("until the last try has no time left", func(t *testing.T) {
+		c2, err := drive.New(drive.Options{URL: w.srv.URL(), Auth: w.auth, Timeout: 6 * time.Second}) // with its own clocks
+		require.NoError(t, err)
+		t.Cleanup(c2.Close)
+		w.srv.ClearFaults()
+		w.srv.Fault(get().Delay(2*time.Second).DropReply().Times(2), get().Stall())
+		_, err = c2.Get(t.Context(), f.ID)
+		require.ErrorIs(t, err, drive.ErrOffline, "what was met before says more than our own end of the last try")
+		w.srv.ClearFaults()
+	})
 	t.Run("the caller leaves during a pause", func(t *testing.T) {
 		w.srv.ClearFaults()
 		limit := get().Status(403, "userRateLimitExceeded").RetryAfter(10 * time.Second)
