@@ -77,6 +77,9 @@ const maxReply = 64 << 20
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
+	if !b.last && b.most >= 0 && int64(len(p)) > b.most {
+		p = p[:b.most+1] // the one more tells that it goes on
+	}
 	n, err := b.ReadCloser.Read(p)
 	b.bytes.Add(int64(n))
 	b.count.moved.Store(time.Now().UnixNano())
