@@ -99,6 +99,12 @@ func openBlocks(ix *Index) (*blockStore, error) {
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("block cache: %w", err)
 	}
+	ix.goes(s.upkeep)
+	return s, nil
+}
+
+// budget fills in the limits that Options leave open. The blocks on record are counted, and nobody else is at work yet.
+func (s *blockStore) budget() {
 	if s.minFree == 0 {
 		s.minFree = defaultMinFree
 	}
@@ -108,8 +114,6 @@ func openBlocks(ix *Index) (*blockStore, error) {
 			s.limit = min(s.limit, (free+s.used)/5*4)
 		}
 	}
-	ix.goes(s.upkeep)
-	return s, nil
 }
 
 // cacheRecord is the stored form of a blockFile.
@@ -187,6 +191,7 @@ func (s *blockStore) load() error {
 			return err
 		}
 	}
+	s.budget() // before anyone adopts a file under it
 	s.strays(known)
 	return nil
 }
