@@ -40,6 +40,24 @@ func TestDraftsKeepTheirDirectory(t *testing.T) {
 	require.Empty(t, m.Sh("ls -A; ls .sregfs/drafts"))
 }
 
+// TestTheLastDraftLeavesItsDirectory: rm -r and rmdir find the directories of the drafts they remove, though somebody else
+// has taken the last image out.
+func TestTheLastDraftLeavesItsDirectory(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	user := srv.User("")
+	var files []drivetest.File
+	for i, tag := range []string{"c/n/x:1", "d/x:1", "e/x:1"} {
+		files = append(files, indextest.Put(t, user, tag, sif(t, 60_000, uint64(i)), nil))
+	}
+	m := fstest.Mount(t, srv, fstest.Options{})
+	m.Sh("echo one > c/n/notes.txt; echo two > d/x:1/notes.txt; echo three > e/notes.txt")
+	for _, f := range files {
+		require.NoError(t, user.Patch(f.ID, func(f *drivetest.File) { f.Trashed = true }))
+	}
+	m.Sh("echo now > .sregfs/refresh; rm -r c d; mv e/notes.txt . && rmdir e")
+	require.Equal(t, "notes.txt", m.Sh("ls -A"))
+}
+
 // TestDuplicatesGoTogether: files of one name and version show as one, so they are moved and removed as one.
 func TestDuplicatesGoTogether(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})

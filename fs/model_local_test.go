@@ -114,6 +114,7 @@ func (w *world) moveDraft(s *side) {
 		w.mkdirs(s, collectionOf(tag))
 		w.do(s, fmt.Sprintf("mv '%s' '%s.sif'", name, tag))
 		delete(s.drafts, name)
+		s.emptied(name)
 		w.reads(s.M, map[string]string{tag + ".sif": sum})
 		w.acknowledged(s, func(r registry) registry { return became(r, tag, ".sif", sum, w.size(sum)) })
 		return
@@ -125,6 +126,7 @@ func (w *world) moveDraft(s *side) {
 	w.mkdirs(s, path.Dir(to))
 	w.do(s, fmt.Sprintf("mv '%s' '%s'", name, to))
 	delete(s.drafts, name)
+	s.emptied(name)
 	s.drafts[to] = sum
 	w.acknowledged(s, unchanged)
 }
@@ -134,6 +136,7 @@ func (w *world) removeDraft(s *side) {
 	name := w.aDraft(s)
 	w.do(s, "rm '"+name+"'")
 	delete(s.drafts, name)
+	s.emptied(name)
 	w.acknowledged(s, unchanged)
 }
 

@@ -271,6 +271,11 @@ func (w *world) moveCollection(s *side) {
 	w.mkdirs(s, path.Dir(to))
 	w.do(s, fmt.Sprintf("mv -T '%s' '%s'", from, to))
 	s.emptied(from)
+	for p := range maps.Clone(s.left) {
+		if under(p, from) {
+			s.left[to+p[len(from):]] = true
+		}
+	}
 	old := s.made
 	s.made = map[string]bool{}
 	for p := range old {

@@ -84,6 +84,9 @@ func (fsys *FS) remove(ctx context.Context, from folder, name string, pid uint32
 		}
 		return nil
 	})
+	if err == nil && e.draft != nil {
+		fsys.leaveTagDir(e.draft.Place(), pid)
+	}
 	if err != nil || e.draft != nil {
 		return err
 	}
@@ -144,10 +147,24 @@ func (fsys *FS) removeDraft(d *index.Draft) error {
 
 // tidy forgets d if nobody has it open.
 func (o *openDrafts) tidy(d *index.Draft) {
+	release := func() {}
+	defer func() { release() }()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if od := o.byID[d.ID()]; od != nil && od.handles == 0 {
-		delete(o.byID, d.ID())
+		release = o.drop(od)
+	}
+}
+
+// leaveTagDir lets pid finish an rm -r of a tag's directory that nothing but the draft it has just removed kept.
+func (fsys *FS) leaveTagDir(p index.Place, pid uint32) {
+	if p.Tag == "" {
+		return
+	}
+	tag := fsys.tagDir("", p.Collection, p.Tag)
+	if tag.here() != nil {
+		tag.left = true
+		fsys.traces.leave(newRemoval(fsys.collection("", p.Collection), p.Tag, pid), tag)
 	}
 }
 

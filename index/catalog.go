@@ -42,6 +42,15 @@ func (c *catalog) changing(file string) (done func()) {
 	}
 }
 
+// keep makes the directory of collection stay until Rmdir, though its last draft has just been taken out by its owner.
+func (c *catalog) keep(collection string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if top := c.spaces[""]; collection != "" && top.find(collection) == nil {
+		top.make(collection).kept = true
+	}
+}
+
 // compact is img as the catalogue keeps it, its common texts shared.
 func (img Image) compact() *Image {
 	for _, s := range []*string{&img.Collection, &img.Tag, &img.Ext, &img.Space, &img.Owner} {

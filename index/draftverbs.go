@@ -18,8 +18,12 @@ import (
 func (ix *Index) MoveDraft(ctx context.Context, d *Draft, to Place) error {
 	d.Acquire()
 	defer d.Release()
+	from := d.Place()
 	if err := ix.drafts.move(ctx, d, to); err != nil {
-		return fmt.Errorf("move %s to %s: %w", d.Place(), to, err)
+		return fmt.Errorf("move %s to %s: %w", from, to, err)
+	}
+	if from.Fold().Collection != to.Fold().Collection {
+		ix.cat.keep(from.Collection)
 	}
 	if _, _, isImage := to.Ref(); isImage && d.Dirty() {
 		if _, err := d.Push(ctx); err != nil {
@@ -102,8 +106,15 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 // made on Drive is trashed, by a later program if need be. ErrBusy when it is too late for that: Drive has it already, and
 // after Wait it is an image. io/fs.ErrNotExist when it is one by now.
 func (ix *Index) RemoveDraft(d *Draft) error {
+	here := d.Place()
+	d.mu.Lock()
+	onDisk := d.onDisk
+	d.mu.Unlock()
 	if err := ix.drafts.remove(d, func(*badger.Txn) error { return nil }); err != nil {
 		return fmt.Errorf("remove %s: %w", d.Place(), err)
+	}
+	if onDisk {
+		ix.cat.keep(here.Collection)
 	}
 	return nil
 }

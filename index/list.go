@@ -165,6 +165,11 @@ func (ix *Index) poll(ctx context.Context, token string) error {
 		removed := c.Removed || c.File == nil
 		if c.ID == root && root != "" && (removed || c.File.Trashed) { // of what is in it the feed may not tell
 			ix.remote.set(func(s *syncState) { s.ok, s.relist = false, time.Time{} })
+			rec := ix.remote.pinned() // the next program has to look too: the feed says this once
+			rec.Seen = 0
+			if err := ix.pin(rec); err != nil {
+				return err
+			}
 		}
 		switch {
 		case last[c.ID] != i:

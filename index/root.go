@@ -156,13 +156,13 @@ func (ix *Index) makeRoot(ctx context.Context, rec rootRecord) (rootRecord, erro
 	return rec, ix.pin(rec)
 }
 
-// yieldRoot looks again for folders of the registry's name, once listings had time to show them all, if ours was made by
-// us. If another is older, two machines started before either saw the other's folder. The one that made the later folder
+// yieldRoot looks again for folders of the registry's name, and reports those that are there by now. If ours was made by
+// us and another is older, two machines started before either saw the other's folder. The one that made the later folder
 // yields, while that is empty: every machine to come will use the older one. The empty folder stays, as another program
 // may be filling it.
 func (ix *Index) yieldRoot(ctx context.Context) error {
 	rec := ix.remote.pinned()
-	if !rec.Made {
+	if rec.ID == "" || ix.o.RootID != "" {
 		return nil
 	}
 	first, more, err := ix.drive.Folder(ctx, ix.o.Root)
@@ -172,7 +172,7 @@ func (ix *Index) yieldRoot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if first.ID != rec.ID && len(ix.cat.ids(false)) == 0 && len(ix.Pushes()) == 0 {
+	if rec.Made && first.ID != rec.ID && len(ix.cat.ids(false)) == 0 && len(ix.Pushes()) == 0 {
 		rec.ID, rec.Made = first.ID, false
 		if err := ix.pin(rec); err != nil {
 			return err
@@ -188,8 +188,8 @@ func (ix *Index) noteOthers(used string, more []drive.File) {
 	for _, f := range more {
 		ids = append(ids, f.ID)
 	}
-	if len(ids) > 0 {
-		ix.log.Warnf("My Drive has %d folders named %q; the one with the id %s is used, not %v", len(ids)+1, ix.o.Root, used, ids)
+	if len(ids) > 0 && !slices.Equal(ids, ix.remote.get().others) {
+		ix.log.Warnf("My Drive has other folders named %q: the one with the id %s is used, not %v", ix.o.Root, used, ids)
 	}
 	ix.remote.set(func(s *syncState) { s.others = ids })
 }

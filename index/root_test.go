@@ -67,6 +67,51 @@ func TestSecondFolderIsReported(t *testing.T) {
 	require.False(t, has(ix, f.ID))
 }
 
+// A folder of the name that is made later, in the browser, is told of by the next listing.
+func TestSecondFolderAppears(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	ann := srv.User("")
+	root := indextest.Root(t, ann)
+	ix := indextest.Open(t, srv, index.Options{Poll: -1})
+	require.Empty(t, ix.Status().OtherRoots)
+	second, err := ann.Put(drivetest.File{Name: "sregistry", MimeType: drive.FolderType}, nil)
+	require.NoError(t, err)
+	index.Later(ix, 2*time.Hour)
+	indextest.Refresh(t, ix)
+	require.Equal(t, []string{second.ID}, ix.Status().OtherRoots)
+	require.Equal(t, root, ix.Status().RootID)
+	require.NoError(t, ann.Delete(second.ID))
+	index.Later(ix, 2*time.Hour)
+	indextest.Refresh(t, ix)
+	require.Empty(t, ix.Status().OtherRoots)
+}
+
+// A folder that is deleted and made anew in the browser is another one: it is not taken for the old, nor filled, until
+// somebody says so.
+func TestRootMadeAnew(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	ann, dir := srv.User(""), t.TempDir()
+	old := indextest.Root(t, ann)
+	indextest.Put(t, ann, "c/a:1", []byte("1"), nil)
+	ix := indextest.Open(t, srv, index.Options{Dir: dir, Poll: -1})
+	require.NoError(t, ann.Delete(old))
+	anew, err := ann.Put(drivetest.File{Name: "sregistry", MimeType: drive.FolderType}, nil)
+	require.NoError(t, err)
+	f := indextest.PutRaw(t, ann, drivetest.File{Name: "b.sif", Parents: []string{anew.ID}, Properties: map[string]string{"type": "container"}}, []byte("2"))
+	for range 2 {
+		err := ix.Refresh(t.Context())
+		require.ErrorIs(t, err, iofs.ErrNotExist)
+		require.Contains(t, index.Sentence(err), old)
+		require.False(t, has(ix, f.ID))
+		require.NoError(t, ix.Close())
+		ix = indextest.Open(t, srv, index.Options{Dir: dir, Poll: -1})
+	}
+	require.NoError(t, ix.Close())
+	ix = indextest.Open(t, srv, index.Options{Dir: dir, Poll: -1, RootID: anew.ID})
+	require.True(t, has(ix, f.ID))
+	require.Len(t, folders(ann, "sregistry"), 1)
+}
+
 // twoFolders is a Drive on which two machines made a folder each, before listings showed either the other's; settle
 // makes them look again, later.
 func twoFolders(t *testing.T) (ann *drivetest.User, first, second *index.Index, settle func(*index.Index)) {
