@@ -136,3 +136,15 @@ func TestAVersionsNameGoesBeforeADigest(t *testing.T) {
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh("cmp c/x:1/"+md5sum(one)+".sif $TWO && cmp c/x:1/named.sif $ONE && cmp c/x:1.sif $ONE", "ONE="+local(t, "one", one), "TWO="+local(t, "two", two))
 }
+
+// TestAVersionByItsNameKeepsIt: an image that was uploaded by hand, with a version in its name, is still called so when its
+// bytes are pushed once more.
+func TestAVersionByItsNameKeepsIt(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	user := srv.User("")
+	content := sif(t, 60_000, 1)
+	indextest.PutRaw(t, user, drivetest.File{Name: "c/x:1@named.sif", Properties: map[string]string{"type": "container"}}, content)
+	m := fstest.Mount(t, srv, fstest.Options{})
+	m.Sh("cp $SRC c/x:1.sif", "SRC="+local(t, "src", content))
+	require.Equal(t, "named.sif", m.Sh("ls c/x:1"))
+}

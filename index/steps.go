@@ -140,7 +140,11 @@ func (s *draftStore) present(ctx context.Context, d *Draft, root string, meta im
 			return false, err
 		}
 		patch := drive.Patch{Properties: map[string]*string{}}
+		named := meta.Properties["version"] == img.Version // else its version is another, by its name: that stays
 		for key, value := range meta.Properties {
+			if !named && (key == "version" || key == "uri" || key == "storage") {
+				continue
+			}
 			if _, ok := f.Properties[key]; !ok && len(f.Properties)+len(patch.Properties) < image.MaxProperties {
 				patch.Properties[key] = &value
 			}
