@@ -270,6 +270,12 @@ func (o *openDrafts) promise(d *index.Draft) bool {
 	return true
 }
 
+// keep has find find d for a while, though it may become an image at any moment: a program is being led to it, and led on
+// from there in one system call it would not come to the image, but be told that the name is stale.
+func (o *openDrafts) keep(d *index.Draft) {
+	o.update(d, func(od *openDraft) { od.kept = time.Now().Add(comeBack) })
+}
+
 // find returns the draft with this id if it is open, committed or not, and whether its name is gone.
 func (o *openDrafts) find(id uint64) (d *index.Draft, gone bool) {
 	o.mu.Lock()
@@ -338,6 +344,7 @@ func (fsys *FS) draft(id uint64) *index.Draft {
 func (fsys *FS) shows(d *index.Draft) bool {
 	switch d.State() {
 	case index.StateSealed, index.StateSending, index.StateUploaded, index.StateCommitted:
+		fsys.drafts.keep(d)
 		return true
 	case index.StateDraft, index.StateFailed:
 	}

@@ -51,3 +51,26 @@ func TestATruncateThatIsRefusedLeavesNothing(t *testing.T) {
 		m.Sh("rm -r c; test ! -e c")
 	}
 }
+
+// TestLedToADraftThatIsAnImageByNow: between the look-up and the open of one open(2) a push may arrive.
+func TestLedToADraftThatIsAnImageByNow(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	user := srv.User("")
+	file := indextest.Put(t, user, "c/x:1", sif(t, 100_000, 1), nil)
+	require.NoError(t, user.Patch(file.ID, func(f *drivetest.File) { f.Modified = f.Modified.Add(time.Hour) }))
+	m := fstest.Mount(t, srv, fstest.Options{Background: true})
+	content := sif(t, 100_000, 2)
+	srv.Fault(drivetest.On("PATCH", "/drive/v3/files/*").Nth(1).Delay(time.Second)) // meanwhile the draft has the name
+	m.Sh(`cp "$SRC" c/x:1.sif; python3 - <<'E'
+import json, os, subprocess
+led = [os.open("c/x:1.sif", os.O_PATH) for i in range(3)]
+while json.load(open(".sregfs/status"))["pushes"]: pass
+def path(i): return f"/proc/self/fd/{led[i]}"
+assert open(path(0), "rb").read() == open(os.environ["SRC"], "rb").read()
+os.close(os.open(path(1), os.O_RDWR))
+try: os.truncate(path(2), 5000)
+except OSError as e: assert e.errno == 22, e
+else: raise SystemExit("half an image was taken")
+E`, "SRC="+local(t, "x", content))
+	require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0])
+}
