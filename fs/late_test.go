@@ -52,7 +52,8 @@ func TestATruncateThatIsRefusedLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestLedToADraftThatIsAnImageByNow: between the look-up and the open of one open(2) a push may arrive.
+// TestLedToADraftThatIsAnImageByNow: between the look-up and the open of one open(2) a push may arrive. Here it is one that
+// the mount before began.
 func TestLedToADraftThatIsAnImageByNow(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
@@ -60,17 +61,23 @@ func TestLedToADraftThatIsAnImageByNow(t *testing.T) {
 	require.NoError(t, user.Patch(file.ID, func(f *drivetest.File) { f.Modified = f.Modified.Add(time.Hour) }))
 	m := fstest.Mount(t, srv, fstest.Options{Background: true})
 	content := sif(t, 100_000, 2)
-	srv.Fault(drivetest.On("PATCH", "/drive/v3/files/*").Nth(1).Delay(time.Second)) // meanwhile the draft has the name
-	m.Sh(`cp "$SRC" c/x:1.sif; python3 - <<'E'
-import json, os, subprocess
+	src := local(t, "x", content)
+	srv.Fault(drivetest.On("PUT", "/upload/*").Stall())
+	m.Sh(`cp "$SRC" c/x:1.sif`, "SRC="+src)
+	m.Kill()
+	srv.ClearFaults()
+	srv.Fault(drivetest.On("PATCH", "/drive/v3/files/*").Nth(1).Delay(3 * time.Second)) // meanwhile the draft has the name
+	m.Remount()
+	m.Sh(`python3 - <<'E'
+import json, os, time
 led = [os.open("c/x:1.sif", os.O_PATH) for i in range(3)]
-while json.load(open(".sregfs/status"))["pushes"]: pass
+while json.load(open(".sregfs/status"))["pushes"]: time.sleep(0.02)
 def path(i): return f"/proc/self/fd/{led[i]}"
 assert open(path(0), "rb").read() == open(os.environ["SRC"], "rb").read()
 os.close(os.open(path(1), os.O_RDWR))
 try: os.truncate(path(2), 5000)
 except OSError as e: assert e.errno == 22, e
 else: raise SystemExit("half an image was taken")
-E`, "SRC="+local(t, "x", content))
+E`, "SRC="+src)
 	require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0])
 }
