@@ -170,17 +170,17 @@ func shown(m *fstest.M) paths {
 }
 
 // differs says what got lacks or has too many; "" is nothing.
-func (want paths) differs(got paths) string {
+func (t paths) differs(got paths) string {
 	var out []string
-	for _, p := range slices.Sorted(maps.Keys(want)) {
+	for _, p := range slices.Sorted(maps.Keys(t)) {
 		if is, ok := got[p]; !ok {
 			out = append(out, "lacks "+p)
-		} else if is != want[p] {
-			out = append(out, fmt.Sprintf("%s is %s, want %s", p, is, want[p]))
+		} else if is != t[p] {
+			out = append(out, fmt.Sprintf("%s is %s, want %s", p, is, t[p]))
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(got)) {
-		if _, ok := want[p]; !ok {
+		if _, ok := t[p]; !ok {
 			out = append(out, "has "+p)
 		}
 	}

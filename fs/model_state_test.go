@@ -87,10 +87,6 @@ func (r registry) tags() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-func (r registry) without(gone ...*mfile) registry {
-	return slices.DeleteFunc(slices.Clone(r), func(f *mfile) bool { return slices.Contains(gone, f) })
-}
-
 // paths are what a mount shows: by path the size of a file, of a tag's file also which version it is, or directory.
 type paths map[string]string
 
@@ -162,7 +158,7 @@ func (w *world) offered() (r registry) {
 
 // differs compares Drive with the model: the same files under the same names, and the same one newest. It returns "" or
 // what is wrong.
-func (want registry) differs(got registry) string {
+func (r registry) differs(got registry) string {
 	left := slices.Clone(got)
 	var missing []string
 	take := func(same func(*mfile) bool) bool {
@@ -173,7 +169,7 @@ func (want registry) differs(got registry) string {
 		return i >= 0
 	}
 	for _, known := range []bool{true, false} { // new files are matched by what is left
-		for _, f := range want {
+		for _, f := range r {
 			if (f.id != "") == known && !take(func(g *mfile) bool {
 				return (f.id == "" || f.id == g.id) && f.tag == g.tag && f.version == g.version && f.sum == g.sum && f.ext == g.ext &&
 					f.shared == g.shared && maps.Equal(f.labels, g.labels)
@@ -185,8 +181,8 @@ func (want registry) differs(got registry) string {
 	if len(missing)+len(left) > 0 {
 		return fmt.Sprintf("Drive lacks %v\nand has %v instead", missing, left)
 	}
-	for _, tag := range want.tags() {
-		if a, b := want.newest(tag), got.newest(tag); a.sum != b.sum || a.version != b.version {
+	for _, tag := range r.tags() {
+		if a, b := r.newest(tag), got.newest(tag); a.sum != b.sum || a.version != b.version {
 			return fmt.Sprintf("the newest %s is %v, and should be %v", tag, b, a)
 		}
 	}

@@ -173,6 +173,7 @@ type side struct {
 }
 
 func newWorld(t *testing.T, rt *rapid.T, all *total) *world {
+	t.Helper()
 	w := &world{t: &checkTB{TB: t, rt: rt, total: all}, rt: rt, contents: map[string]string{}}
 	w.tmp = w.t.TempDir()
 	w.background = rapid.Bool().Draw(rt, "background")

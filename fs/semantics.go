@@ -1,3 +1,5 @@
+// Package fs promises what follows.
+//
 // # Semantics
 //
 // What is promised, in the order of the README's promises, and where it ends. Each statement names the tests that hold

@@ -74,7 +74,7 @@ func (ix *Index) mkdir(p string) error {
 	}
 	ix.cat.order.Lock()
 	defer ix.cat.order.Unlock()
-	if err := ix.cat.mayMake(collection, tag, isTag); err != nil && !(errors.Is(err, iofs.ErrNotExist) && ix.holdsDrafts(collection, isTag)) {
+	if err := ix.cat.mayMake(collection, tag, isTag); err != nil && (!errors.Is(err, iofs.ErrNotExist) || !ix.holdsDrafts(collection, isTag)) {
 		return err
 	}
 	made := time.Now()

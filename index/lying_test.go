@@ -35,12 +35,11 @@ func newLiar(t *testing.T, srv *drivetest.Server) *liar {
 	to, err := url.Parse(srv.URL())
 	require.NoError(t, err)
 	l := &liar{edit: map[string]func([]byte) []byte{}}
-	proxy := httputil.NewSingleHostReverseProxy(to)
-	direct := proxy.Director
-	proxy.Director = func(r *http.Request) {
-		direct(r)
-		r.Header.Del("Accept-Encoding") // plain text
-	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Host = r.In.Host
+		r.Out.Header.Del("Accept-Encoding") // plain text
+	}}
 	proxy.ModifyResponse = func(r *http.Response) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()

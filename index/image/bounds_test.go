@@ -33,14 +33,17 @@ var packers = map[string]struct {
 	pack   func(t *testing.T, b []byte) []byte
 }{
 	"gzip": {1, func(t *testing.T, b []byte) []byte {
+		t.Helper()
 		return packed(t, b, func(w io.Writer) (io.WriteCloser, error) { return zlib.NewWriter(w), nil })
 	}},
 	"lzma": {2, func(t *testing.T, b []byte) []byte {
+		t.Helper()
 		return packed(t, b, func(w io.Writer) (io.WriteCloser, error) {
 			return lzma.WriterConfig{DictCap: 1 << 20, EOSMarker: true}.NewWriter(w)
 		})
 	}},
 	"xz": {4, func(t *testing.T, b []byte) []byte {
+		t.Helper()
 		return packed(t, b, func(w io.Writer) (io.WriteCloser, error) { return xz.WriterConfig{DictCap: 1 << 20}.NewWriter(w) })
 	}},
 	"lz4": {5, func(t *testing.T, b []byte) []byte {
@@ -51,6 +54,7 @@ var packers = map[string]struct {
 		return out[:n]
 	}},
 	"zstd": {6, func(t *testing.T, b []byte) []byte {
+		t.Helper()
 		return packed(t, b, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) })
 	}},
 }
