@@ -113,7 +113,7 @@ func (c *Client) whose(ctx context.Context, grant string) error {
 	if known, err := c.owner.admits(grant); known || err != nil {
 		return err
 	}
-	_, err := c.About(ctx)
+	_, err := c.about(ctx, c.once) // the call it is for is repeated, and this with it
 	return err
 }
 

@@ -49,6 +49,11 @@ func (c *Client) call(ctx context.Context, o op, do func(ctx context.Context) er
 	}
 }
 
+// once carries out o by do, and does not repeat it.
+func (c *Client) once(ctx context.Context, o op, do func(ctx context.Context) error) error {
+	return c.retrier(o).attempt(ctx, do)
+}
+
 // retrier is the state of one call under repetition.
 type retrier struct {
 	c         *Client

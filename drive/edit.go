@@ -160,10 +160,13 @@ type About struct {
 }
 
 // About asks who this account is and how much room it has. Another one than that of Keep is ErrSignIn.
-func (c *Client) About(ctx context.Context) (About, error) {
+func (c *Client) About(ctx context.Context) (About, error) { return c.about(ctx, c.call) }
+
+// about is About by call or once.
+func (c *Client) about(ctx context.Context, by func(context.Context, op, func(context.Context) error) error) (About, error) {
 	var a About
 	var grant string
-	err := c.call(context.WithValue(ctx, askedAs{}, &grant), op{name: "about.get", units: unitsRead}, func(ctx context.Context) error {
+	err := by(context.WithValue(ctx, askedAs{}, &grant), op{name: "about.get", units: unitsRead}, func(ctx context.Context) error {
 		got, err := c.svc.About.Get().Fields("user", "storageQuota", "maxUploadSize").Context(ctx).Do()
 		if err != nil {
 			return err

@@ -127,6 +127,10 @@ func TestEditingAPublishedImage(t *testing.T) {
 	t.Run("truncation fetches nothing", func(t *testing.T) {
 		require.NoError(t, ix.Prefetch(t.Context(), img)) // no fetch is under way then
 		require.NoError(t, ix.ClearCache())
+		require.Eventually(t, func() bool { // a request is logged when its reply has gone
+			_, sum := fetched(srv, id)
+			return sum >= img.Size
+		}, 10*time.Second, time.Millisecond)
 		srv.ResetRequests()
 		d, err := ix.EditDraft(img, place)
 		require.NoError(t, err)
