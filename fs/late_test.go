@@ -81,3 +81,13 @@ else: raise SystemExit("half an image was taken")
 E`, "SRC="+src)
 	require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0])
 }
+
+// TestRemovedThoughItCameBackTwice: in background mode, too, rm takes away what the name showed.
+func TestRemovedThoughItCameBackTwice(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	m := fstest.Mount(t, srv, fstest.Options{Background: true})
+	one, two := sif(t, 100_000, 1), sif(t, 100_000, 2)
+	m.Sh(`mkdir c; cp "$ONE" c/x:1.sif; cp "$TWO" c/x:1.sif; cp "$ONE" c/x:1.sif; rm c/x:1.sif`, "ONE="+local(t, "one", one), "TWO="+local(t, "two", two))
+	require.Equal(t, sha(two), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0])
+	indextest.Eventually(t, func() bool { return m.Sh("ls c/x:1") == md5sum(two)+".sif" }, "and the other version alone is left")
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -103,8 +104,8 @@ func (s *draftStore) move(ctx context.Context, d *Draft, to Place) error {
 }
 
 // RemoveDraft deletes a draft. Those who have it open keep its bytes. A push under way is given up, and what it may have
-// made on Drive is trashed, by a later program if need be. ErrBusy when it is too late for that: Drive has it already, and
-// after Wait it is an image. io/fs.ErrNotExist when it is one by now.
+// made on Drive is trashed, by a later program if need be. ErrBusy when it is too late for that: Drive has it already, be it
+// by another push of the same content and name, and after Wait it is an image. io/fs.ErrNotExist when it is one by now.
 func (ix *Index) RemoveDraft(d *Draft) error {
 	here := d.Place()
 	d.mu.Lock()
@@ -124,7 +125,7 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 	d.mu.Lock()
 	j, late := d.job, d.rec.late()
 	d.mu.Unlock()
-	if j != nil && late {
+	if j != nil && (late || s.doubled(d)) {
 		return ErrBusy
 	}
 	if j != nil {
@@ -194,6 +195,25 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 	}
 	s.ix.goes(func(ctx context.Context) { s.clear(ctx, d.id, grave) })
 	return nil
+}
+
+// doubled says whether the name of d has its content already, or is about to have it by another push: giving this push up
+// would not take it away.
+func (s *draftStore) doubled(d *Draft) bool {
+	d.mu.Lock()
+	rec := d.rec
+	d.mu.Unlock()
+	ref := rec.ref()
+	ref.Version = ""
+	versions, err := s.ix.Versions("", ref)
+	if err == nil && slices.ContainsFunc(versions, func(v Image) bool { return rec.same(v.Size, v.MD5, v.SHA256) }) {
+		return true
+	}
+	return slices.ContainsFunc(s.ix.AllDrafts(), func(other *Draft) bool {
+		other.mu.Lock()
+		defer other.mu.Unlock()
+		return other != d && other.job != nil && other.rec.SHA256 == rec.SHA256 && other.rec.ref().Fold().Short() == ref.Fold().Short()
+	})
 }
 
 // unlink removes the bytes of a draft, for good: only then may its record go, or they would come back without one.

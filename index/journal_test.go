@@ -374,6 +374,32 @@ func TestARemovedPushDoesNotComeBack(t *testing.T) {
 	indextest.Eventually(t, func() bool { return len(onDrive(srv)) == 0 }, "it went")
 }
 
+// What a push would only make the newest again is not given up by giving up the push: it is an image, and removed as one.
+func TestAPushOfWhatIsThereIsNotGivenUp(t *testing.T) {
+	content := imagetest.SIF(t, block)
+	for name, first := range map[string]func(srv *drivetest.Server, ix *index.Index){
+		"published": func(srv *drivetest.Server, ix *index.Index) {
+			put(t, srv, "c/i:t", content)
+			require.NoError(t, ix.Refresh(t.Context()))
+		},
+		"on its way": func(_ *drivetest.Server, ix *index.Index) { push(t, write(t, ix, at("c", "i:t.sif"), content)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := drivetest.NewServer(t, drivetest.Options{})
+			ix := indextest.Open(t, srv, index.Options{Background: true})
+			srv.Fault(drivetest.On("PUT", "/upload/*").Delay(200*time.Millisecond), drivetest.On("GET", "/drive/v3/files/*").Delay(200*time.Millisecond))
+			first(srv, ix)
+			d := write(t, ix, at("c", "i:t.sif"), content)
+			push(t, d)
+			require.ErrorIs(t, ix.RemoveDraft(d), index.ErrBusy)
+			require.NoError(t, d.Wait(t.Context()))
+			require.ErrorIs(t, ix.RemoveDraft(d), iofs.ErrNotExist)
+			require.NoError(t, ix.Remove(t.Context(), byName(t, ix, "c/i:t")))
+			require.Empty(t, onDrive(srv))
+		})
+	}
+}
+
 // A push that is removed in the middle of its upload does not go on at Drive's side either.
 func TestARemovedPushIsCancelled(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
