@@ -86,6 +86,7 @@ E`, "SRC="+src)
 func TestRemovedThoughItCameBackTwice(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{Background: true})
+	srv.Fault(drivetest.On("GET", "/drive/v3/files/*").Delay(500 * time.Millisecond)) // how a push learns that it is there
 	one, two := sif(t, 100_000, 1), sif(t, 100_000, 2)
 	m.Sh(`mkdir c; cp "$ONE" c/x:1.sif; cp "$TWO" c/x:1.sif; cp "$ONE" c/x:1.sif; rm c/x:1.sif`, "ONE="+local(t, "one", one), "TWO="+local(t, "two", two))
 	require.Equal(t, sha(two), strings.Fields(m.Sh("sha256sum c/x:1.sif"))[0])
