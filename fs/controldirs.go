@@ -90,10 +90,13 @@ func (n draftsDir) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse
 	return e.node, nil
 }
 
-// ReadDirAll lists the drafts.
+// ReadDirAll lists the drafts, without the copies of images that nobody changed and that are about to go.
 func (n draftsDir) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
 	var entries []fuse.Dirent
 	for _, d := range n.fs.ix.AllDrafts() {
+		if n.fs.drafts.leftover(d) {
+			continue
+		}
 		entries = append(entries, fuse.Dirent{Name: draftName(d), Type: fuse.DT_File, Inode: draftInode(d.ID())})
 	}
 	return entries, nil

@@ -162,7 +162,7 @@ var operations = []operation{
 	{name: "list", on: func() *drivetest.Rule { return drivetest.On("GET", "/drive/v3/files") }, do: `echo > .sregfs/refresh`, published: true, before: relist, during: stillThere, after: refreshed},
 	{name: "changes", on: func() *drivetest.Rule { return drivetest.On("GET", "/drive/v3/changes") }, do: `echo > .sregfs/refresh`, published: true, during: stillThere, after: refreshed,
 		lasts: map[string]string{"400 badRequest": "ok", "404 notFound": "ok"}}, // the token is refused: it lists instead
-	{name: "get", on: func() *drivetest.Rule { return drivetest.On("GET", query).Query("fields", "*") }, do: `sha256sum "$IMG"`, published: true, requests: 3, after: readable},
+	{name: "get", on: func() *drivetest.Rule { return drivetest.On("GET", query).Query("fields", "*") }, do: `sha256sum "$IMG"`, published: true, requests: 4, after: backAndReadable},
 	{name: "read", on: contents, do: `sha256sum "$IMG"`, published: true, requests: 3, after: readable},
 	{name: "ids", on: func() *drivetest.Rule { return drivetest.On("GET", query+"generateIds") }, do: `cp "$SRC" "$IMG"`, during: kept, after: pushed},
 	{name: "begin", on: func() *drivetest.Rule { return drivetest.On("POST", "/upload/*") }, do: `cp "$SRC" "$IMG"`, during: kept, after: pushed,
@@ -241,6 +241,16 @@ func refreshed(c *cell, _ bool) {
 func readable(c *cell, _ bool) {
 	c.sh(`setfattr -n user.sregfs.prefetch -v 1 "$IMG"`)
 	require.Equal(c.t, sha(c.content), strings.Fields(c.sh(`sha256sum "$IMG"`))[0])
+}
+
+// backAndReadable is readable after Drive said, perhaps, that there is no such file: a listing brings it back. Each of two
+// blocks asks Drive about the file, and then whether it is gone.
+func backAndReadable(c *cell, ok bool) {
+	if !ok {
+		relist(c)
+		c.sh("echo > .sregfs/refresh")
+	}
+	readable(c, ok)
 }
 
 // kept: the bytes of a push that failed are there.
