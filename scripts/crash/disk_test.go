@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,7 +51,7 @@ func newDisk(t *testing.T, name string) *disk {
 	if err := d.mount(); err != nil {
 		t.Skipf("no loop mounts of %s here: %v", d.kind, err)
 	}
-	t.Cleanup(func() { require.NoError(t, run("umount", d.dir)) })
+	t.Cleanup(func() { d.umount(t) })
 	return d
 }
 
@@ -77,6 +78,22 @@ func (d *disk) cut(t *testing.T) {
 // restore brings it back: the journal is replayed, and what was in memory is gone. Nobody may use the disk.
 func (d *disk) restore(t *testing.T) {
 	t.Helper()
-	require.NoError(t, run("umount", d.dir))
+	d.umount(t)
 	require.NoError(t, d.mount())
+}
+
+// umount returns when the file system is no more. A program in a mount namespace of its own, a container say, that came up
+// meanwhile has a copy of the mount, and while it runs a new mount would find the dead file system and not the disk.
+func (d *disk) umount(t *testing.T) {
+	t.Helper()
+	require.NoError(t, run("umount", d.dir))
+	eventually(t, func() error {
+		files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+		for _, f := range files {
+			if b, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(b)) == d.image {
+				return fmt.Errorf("%s still has the disk", f)
+			}
+		}
+		return err
+	})
 }
