@@ -246,37 +246,6 @@ func (ix *Index) load() error {
 	return ix.loadDirs()
 }
 
-func (ix *Index) loadFiles(root string) error {
-	var damaged, foreign [][]byte
-	ix.cat.mu.Lock()
-	err := eachKey(ix.db, kFile, func(id, b []byte) error {
-		rec, err := decodeFile(b)
-		if err != nil || rec.ID != string(id) {
-			ix.log.Warnf("listing afresh: %v", corrupt("file", b, err))
-			damaged = append(damaged, fileKey(string(id)))
-			return nil
-		}
-		if img, err := imageOf(rec.file(), root); err == nil {
-			if ix.o.Poll < 0 { // it lives for one command, which will hardly do without: so each record is read once
-				img.describe(rec.file())
-			}
-			ix.cat.put(rec.ID, img.compact())
-		} else {
-			foreign = append(foreign, fileKey(string(id))) // of a folder that was the registry's until a crash
-		}
-		return nil
-	})
-	ix.cat.mu.Unlock()
-	if err != nil || len(damaged)+len(foreign) == 0 {
-		return err
-	}
-	if len(damaged) > 0 {
-		ix.remote.set(func(s *syncState) { s.token, s.relistShared = "", time.Time{} })
-		damaged = append(damaged, metaKey(metaToken), metaKey(metaShared))
-	}
-	return ix.deleteKeys(append(damaged, foreign...))
-}
-
 // deleteKeys deletes any number of records.
 func (ix *Index) deleteKeys(keys [][]byte) error {
 	for some := range slices.Chunk(keys, 1000) {
