@@ -286,7 +286,7 @@ func TestServiceAccount(t *testing.T) {
 	f := w.put("an image", noise(10))
 	_, err = w.Share(t.Context(), f.ID, drive.Invite{Email: robot})
 	require.NoError(t, err)
-	require.NoError(t, c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0))
+	require.NoError(t, c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0, nil))
 	_, err = c.BeginUpload(t.Context(), drive.NewFile{Name: "x", Size: 1})
 	require.ErrorIs(t, err, drive.ErrFull, "it has no storage of its own")
 }

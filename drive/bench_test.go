@@ -28,6 +28,6 @@ func BenchmarkReadRange(b *testing.B) {
 	b.SetBytes(block)
 	b.ReportAllocs()
 	for b.Loop() {
-		require.NoError(b, c.ReadRange(b.Context(), contentOf(f), p, 0))
+		require.NoError(b, c.ReadRange(b.Context(), contentOf(f), p, 0, nil))
 	}
 }

@@ -21,7 +21,7 @@ const DefaultURL = "https://www.googleapis.com"
 
 // Defaults of Options.
 const (
-	defaultConnections = 8
+	defaultConnections = 16
 	defaultTimeout     = time.Minute
 	defaultAgent       = "sregfs"
 )
@@ -30,7 +30,7 @@ const (
 type Options struct {
 	URL         string             // root of the API, default DefaultURL; an emulator's address in tests
 	Auth        *Auth              // who asks; nil: every call fails with ErrSignIn
-	Connections int                // connections for content each way, default 8; other calls have their own
+	Connections int                // connections for content each way, default 16; other calls have their own
 	Timeout     time.Duration      // how long passing faults are retried without progress, default 60 s
 	UserAgent   string             // default "sregfs"
 	Log         logrus.FieldLogger // nil: silent

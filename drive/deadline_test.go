@@ -25,7 +25,7 @@ func TestAFirstByteMayBeLate(t *testing.T) {
 	c := w.client(drive.Options{Auth: w.auth, Timeout: 4 * time.Second})
 	w.srv.Fault(media().Delay(2800 * time.Millisecond))
 	p := make([]byte, 1000)
-	require.NoError(t, c.ReadRange(t.Context(), contentOf(f), p, 0))
+	require.NoError(t, c.ReadRange(t.Context(), contentOf(f), p, 0, nil))
 	require.Equal(t, noise(1000), p)
 	require.EqualValues(t, 1, c.Stats().Retries, "asked once more, in case the first was lost")
 }
@@ -43,7 +43,7 @@ func TestATrickleIsGivenUp(t *testing.T) {
 			w.srv.ClearFaults()
 			w.srv.Fault(rule)
 			began := time.Now()
-			require.ErrorIs(t, c.ReadRange(t.Context(), contentOf(f), make([]byte, 1<<20), 0), drive.ErrTimeout)
+			require.ErrorIs(t, c.ReadRange(t.Context(), contentOf(f), make([]byte, 1<<20), 0, nil), drive.ErrTimeout)
 			require.Less(t, time.Since(began), late(time.Second))
 		})
 	}
@@ -51,7 +51,7 @@ func TestATrickleIsGivenUp(t *testing.T) {
 		w.srv.ClearFaults()
 		w.srv.Fault(media().Trickle(300_000))
 		p := make([]byte, 1<<20)
-		require.NoError(t, c.ReadRange(t.Context(), contentOf(f), p, 0))
+		require.NoError(t, c.ReadRange(t.Context(), contentOf(f), p, 0, nil))
 		require.Equal(t, noise(1<<20), p)
 	})
 }
@@ -66,7 +66,7 @@ func TestManyReadersOfADeadNetwork(t *testing.T) {
 	var g errgroup.Group
 	for range 32 {
 		g.Go(func() error {
-			err := c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0)
+			err := c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0, nil)
 			if took := time.Since(began); took > late(2*time.Second) {
 				t.Errorf("one took %s", took)
 			}
@@ -75,7 +75,7 @@ func TestManyReadersOfADeadNetwork(t *testing.T) {
 	}
 	require.ErrorIs(t, g.Wait(), drive.ErrTimeout)
 	w.srv.ClearFaults()
-	require.NoError(t, c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0), "and all goes on")
+	require.NoError(t, c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0, nil), "and all goes on")
 }
 
 // Connections that are taken and never served, because the server's queue of them is full.
@@ -151,7 +151,7 @@ func TestALongRetryAfter(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	w.srv.ResetRequests()
-	require.ErrorIs(t, w.ReadRange(ctx, contentOf(f), make([]byte, 10), 0), drive.ErrRateLimit)
+	require.ErrorIs(t, w.ReadRange(ctx, contentOf(f), make([]byte, 10), 0, nil), drive.ErrRateLimit)
 	_, err = w.Get(ctx, f.ID)
 	require.ErrorIs(t, err, drive.ErrRateLimit)
 	require.Empty(t, w.srv.Requests(), "as Drive asked")
@@ -162,7 +162,7 @@ func TestAParkedFile(t *testing.T) {
 	w := start(t, drivetest.Options{Limits: drivetest.Limits{FileDownload: 1500}})
 	f, other := w.put("x", noise(1000)), w.put("y", noise(1000))
 	p := make([]byte, 1000)
-	read := func(f drivetest.File) error { return w.ReadRange(t.Context(), contentOf(f), p, 0) }
+	read := func(f drivetest.File) error { return w.ReadRange(t.Context(), contentOf(f), p, 0, nil) }
 	require.NoError(t, read(f))
 	require.NoError(t, read(f), "the one that crosses the limit")
 	require.ErrorIs(t, read(f), drive.ErrQuota)

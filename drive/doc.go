@@ -11,8 +11,8 @@
 //
 // Metadata: [Client.Get], [Client.Images], [Client.Changes], [Client.Update], [Client.Share] and the like.
 // Each is one call of the API, or a few; each asks for exactly the fields [File] has. Content comes by
-// [Client.ReadRange], one bounded request into the caller's memory, and goes up by [Client.BeginUpload] and
-// [Client.Upload], which continue where Drive says it stopped.
+// [Client.ReadRange], one bounded request into the caller's memory, which says what has come while the rest
+// comes, and goes up by [Client.BeginUpload] and [Client.Upload], which continue where Drive says it stopped.
 //
 // # What every call promises
 //

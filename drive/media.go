@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -25,13 +26,20 @@ func ContentURL(root, id string) string {
 // ContentURL is the address of the content of file id. Who follows it needs a token.
 func (c *Client) ContentURL(id string) string { return ContentURL(c.root, id) }
 
+// gotStep is how much of a range arrives between two reports of ReadRange, in bytes of the file: when its offset passes
+// a multiple of this.
+const gotStep = 128 << 10
+
 // ReadRange fills p with the bytes of f from off on. It returns nil when all of p is filled, and an error
-// otherwise; p may be written to even then. After a cut only what is missing is asked for again. An answer
-// that is not 206 with our range is ErrProtocol; one for a file of another size, or of another hash than
-// this Client saw before for f, is ErrChanged. One request of Drive's download quota, which counts what
-// was asked for, not what came; when that is used up, the file is parked, and Drive not asked for it until
-// Stats.Parked says: ErrQuota at once. Safe for concurrent use.
-func (c *Client) ReadRange(ctx context.Context, f Content, p []byte, off int64) error {
+// otherwise; p may be written to even then. got, if not nil, is told how much of p's beginning is right while
+// the rest is still to come: at least once for each gotStep bytes, with growing n, from this goroutine, while
+// the connection waits. What it was told stays right, whatever happens afterwards.
+//
+// After a cut only what is missing is asked for again. An answer that is not 206 with our range is ErrProtocol;
+// one for a file of another size, or of another hash than this Client saw before for f, is ErrChanged. One
+// request of Drive's download quota, which counts what was asked for, not what came; when that is used up, the
+// file is parked, and Drive not asked for it until Stats.Parked says: ErrQuota at once. Safe for concurrent use.
+func (c *Client) ReadRange(ctx context.Context, f Content, p []byte, off int64, got func(n int)) error {
 	if off < 0 || off > f.Size || int64(len(p)) > f.Size-off {
 		return fmt.Errorf("read %d bytes at %d of %s, which has %d: %w", len(p), off, f.ID, f.Size, ErrInvalid)
 	}
@@ -41,24 +49,35 @@ func (c *Client) ReadRange(ctx context.Context, f Content, p []byte, off int64) 
 	if err := c.parked.check(f.ID); err != nil {
 		return err
 	}
-	err := c.readRange(ctx, f, p, off)
+	if got == nil {
+		got = func(int) {}
+	}
+	d := &download{c: c, f: f, p: p, off: off, got: got}
+	err := d.run(ctx)
 	c.parked.note(ctx, f.ID, err)
 	return err
 }
 
-func (c *Client) readRange(ctx context.Context, f Content, p []byte, off int64) error {
-	r := c.retrier(op{name: "files.get alt=media", file: f.ID, units: unitsDownload, slots: c.reads})
-	for got := 0; ; {
-		n := 0
-		err := r.attempt(ctx, func(ctx context.Context) (err error) {
-			n, err = c.readOnce(ctx, f, p[got:], off+int64(got))
-			return err
-		})
+// download is one run of ReadRange.
+type download struct {
+	c    *Client
+	f    Content
+	p    []byte
+	off  int64
+	n    int // bytes of p that are right
+	told int // bytes of p that got knows of
+	got  func(n int)
+}
+
+func (d *download) run(ctx context.Context) error {
+	r := d.c.retrier(op{name: "files.get alt=media", file: d.f.ID, units: unitsDownload, slots: d.c.reads})
+	for {
+		before := d.n
+		err := r.attempt(ctx, d.once)
 		if err == nil {
 			return nil
 		}
-		got += n
-		if n >= progressLeast {
+		if d.n-before >= progressLeast {
 			r.progress()
 		}
 		if err = r.again(ctx, err); err != nil {
@@ -67,48 +86,89 @@ func (c *Client) readRange(ctx context.Context, f Content, p []byte, off int64) 
 	}
 }
 
-// readOnce is one request for p. It returns how many bytes of p are right, also with an error.
-func (c *Client) readOnce(ctx context.Context, f Content, p []byte, off int64) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.ContentURL(f.ID)+"&supportsAllDrives=true", nil)
+// once is one request for what is missing of p.
+func (d *download) once(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.c.ContentURL(d.f.ID)+"&supportsAllDrives=true", nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	last := off + int64(len(p)) - 1
-	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", off, last))
-	resp, err := c.down.Do(req)
+	first, last := d.off+int64(d.n), d.off+int64(len(d.p))-1
+	req.Header.Set("Range", "bytes="+strconv.FormatInt(first, 10)+"-"+strconv.FormatInt(last, 10))
+	resp, err := d.c.down.Do(req)
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) && e.Status == http.StatusRequestedRangeNotSatisfiable {
 			e.Kind = ErrChanged // we asked within the size we know
 		}
-		return 0, err
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusPartialContent {
-		return 0, fmt.Errorf("status %d where 206 was due: %w", resp.StatusCode, ErrProtocol)
+		return fmt.Errorf("status %d where 206 was due: %w", resp.StatusCode, ErrProtocol)
 	}
 	gotFirst, gotLast, total, err := parseContentRange(resp.Header.Get("Content-Range"))
 	switch {
 	case err != nil:
-		return 0, err
-	case total != f.Size:
-		return 0, fmt.Errorf("it has %d bytes now, not %d: %w", total, f.Size, ErrChanged)
-	case gotFirst != off || gotLast != last:
-		return 0, fmt.Errorf("bytes %d-%d where %d-%d were asked for: %w", gotFirst, gotLast, off, last, ErrProtocol)
-	case c.hashes.differs(f, crc32c(resp.Header)):
-		return 0, fmt.Errorf("it has another hash now: %w", ErrChanged)
+		return err
+	case total != d.f.Size:
+		return fmt.Errorf("it has %d bytes now, not %d: %w", total, d.f.Size, ErrChanged)
+	case gotFirst != first || gotLast != last:
+		return fmt.Errorf("bytes %d-%d where %d-%d were asked for: %w", gotFirst, gotLast, first, last, ErrProtocol)
+	case resp.ContentLength > last-first+1:
+		return errLonger
+	case d.c.hashes.differs(d.f, crc32c(resp.Header)):
+		return fmt.Errorf("it has another hash now: %w", ErrChanged)
 	}
-	n, err := io.ReadFull(resp.Body, p)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return n, fmt.Errorf("%d of %d bytes: %w", n, len(p), ErrTruncated)
+	return d.fill(resp.Body, resp.ContentLength >= 0)
+}
+
+// errLonger refuses an answer as a whole: who sends more than he says may have sent anything.
+var errLonger = fmt.Errorf("more bytes than its range has: %w", ErrProtocol)
+
+// fill reads body into p, behind what is right of it. announced says that body is known to be no longer than that; else
+// only its end tells, and what came of it is not right before.
+func (d *download) fill(body io.Reader, announced bool) error {
+	for n := d.n; ; {
+		m, err := body.Read(d.p[n:])
+		n += m
+		if announced {
+			d.n = n
+			if d.passed() {
+				d.tell()
+			}
+		}
+		switch {
+		case err == nil && n < len(d.p):
+			continue
+		case err == nil:
+			var more [1]byte
+			if extra, _ := body.Read(more[:]); extra > 0 { // meeting the end also frees the connection
+				return errLonger
+			}
+		}
+		d.n = n
+		d.tell()
+		switch {
+		case n == len(d.p):
+			return nil
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return fmt.Errorf("%d of %d bytes: %w", n, len(d.p), ErrTruncated)
+		}
+		return err
 	}
-	if err != nil {
-		return n, err
+}
+
+// passed says whether n is behind a multiple of gotStep in the file that got does not know of.
+func (d *download) passed() bool {
+	return (d.off+int64(d.n))/gotStep > (d.off+int64(d.told))/gotStep
+}
+
+// tell reports n, if it grew.
+func (d *download) tell() {
+	if d.n > d.told {
+		d.told = d.n
+		d.got(d.n)
 	}
-	if extra, _ := resp.Body.Read(make([]byte, 1)); extra > 0 { // meeting the end also frees the connection
-		return 0, fmt.Errorf("more bytes than its range has: %w", ErrProtocol)
-	}
-	return n, nil
 }
 
 // crc32c finds the hash of the whole file that upload servers send with each part: "crc32c=…,md5=…", in

@@ -213,7 +213,7 @@ func TestReadersBeyondTheQuota(t *testing.T) {
 	f := w.put("x", noise(1000))
 	var g errgroup.Group
 	for range 40 {
-		g.Go(func() error { return w.ReadRange(t.Context(), contentOf(f), make([]byte, 1000), 0) })
+		g.Go(func() error { return w.ReadRange(t.Context(), contentOf(f), make([]byte, 1000), 0, nil) })
 	}
 	require.NoError(t, g.Wait())
 	require.Positive(t, w.Stats().Retries)

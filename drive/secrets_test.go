@@ -65,7 +65,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		note(err)
 		_, err = c.BeginUpload(t.Context(), drive.NewFile{ID: id, Name: "x", Size: 1})
 		note(err)
-		note(c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0))
+		note(c.ReadRange(t.Context(), contentOf(f), make([]byte, 10), 0, nil))
 		_, err = c.About(t.Context())
 		note(err)
 	}

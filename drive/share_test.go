@@ -45,7 +45,7 @@ func TestShare(t *testing.T) {
 	require.Equal(t, []string{"an image"}, images(t, bob.SharedImages(t.Context())))
 	require.Empty(t, images(t, w.SharedImages(t.Context())))
 	bytes := make([]byte, len(content))
-	require.NoError(t, bob.ReadRange(t.Context(), contentOf(f), bytes, 0))
+	require.NoError(t, bob.ReadRange(t.Context(), contentOf(f), bytes, 0, nil))
 	require.Equal(t, content, bytes)
 	require.ErrorIs(t, bob.Trash(t.Context(), f.ID), iofs.ErrPermission)
 	require.ErrorIs(t, bob.Delete(t.Context(), f.ID), iofs.ErrPermission)

@@ -234,7 +234,7 @@ func (bf *blockFile) fly(ctx context.Context, f *flight) {
 // fetch reads p from Drive, and makes sure that it is of this revision.
 func (bf *blockFile) fetch(ctx context.Context, p []byte, off int64) error {
 	sure := bf.confirm()
-	err := bf.s.drive.ReadRange(ctx, drive.Content{ID: bf.key.file, Size: bf.size, Revision: bf.key.revision}, p, off)
+	err := bf.s.drive.ReadRange(ctx, drive.Content{ID: bf.key.file, Size: bf.size, Revision: bf.key.revision}, p, off, nil)
 	if errors.Is(err, ErrChanged) && bf.unchanged(ctx) { // else one odd answer would cost the revision for good
 		err = fmt.Errorf("%v, but the file is as it was: %w", err, ErrProtocol) //nolint:errorlint // it is not ErrChanged
 	}
