@@ -43,7 +43,7 @@
 // Their values one after the other, to the first that is shorter than 108 or missing, are base64url without padding
 // (RFC 4648 §5) of at most 486 bytes:
 //
-//	version    1 byte    1; readers leave other versions alone
+//	version    1 byte    1 of recordings, 2 of Startup; readers leave other versions alone
 //	image      uvarint   size of the image in blocks, the last of which may be short
 //	range …              until the bytes end, in the order in which they are needed:
 //	  distance varint    from the end of the range before, 0 for the first, to its first block

@@ -98,6 +98,15 @@ func MergeProfiles(size int64, profiles ...Profile) Profile {
 	return r.Profile()
 }
 
+// Then is p, of an image of size bytes, and behind it what q names beside it.
+func (p Profile) Then(q Profile, size int64) Profile {
+	r := NewRecording(size)
+	for _, s := range slices.Concat(p, q) {
+		r.Read(s.Off, s.Len)
+	}
+	return r.Profile()
+}
+
 // A Recording turns the reads of one start into a Profile. It is not safe for concurrent use. It takes no more memory
 // than some 100 KB, whatever is read.
 type Recording struct {

@@ -137,10 +137,10 @@ func TestProfileTravelsInProperties(t *testing.T) {
 	for range 300 {
 		size := 1 + rnd.Int64N(1<<rnd.IntN(42))
 		p := anyProfile(rnd, size, rnd.IntN(60))
-		props := p.Properties(size)
+		props := p.Properties(image.Recorded, size)
 		within(t, image.Metadata{Properties: props})
 		require.LessOrEqual(t, len(props), 6)
-		got, err := image.ParseProfile(props, size)
+		got, _, err := image.ParseProfile(props, size)
 		require.NoError(t, err)
 		sane(t, got, size)
 		if len(p) == 0 {
@@ -150,6 +150,34 @@ func TestProfileTravelsInProperties(t *testing.T) {
 		}
 		require.Equal(t, p, got, "sixty ranges fit as they are")
 	}
+}
+
+// On this machine a profile is kept as it is, however long.
+func TestProfileEncode(t *testing.T) {
+	const size = 50 << 30
+	rnd := rand.New(rand.NewPCG(9, 10))
+	for _, from := range []image.Origin{image.Recorded, image.Static} {
+		p := anyProfile(rnd, size, 500)
+		got, origin, err := image.DecodeProfile(p.Encode(from, size), size)
+		require.NoError(t, err)
+		require.Equal(t, p, got)
+		require.Equal(t, from, origin)
+		_, origin, err = image.ParseProfile(p.Properties(from, size), size)
+		require.NoError(t, err)
+		require.Equal(t, from, origin, "in properties too")
+	}
+	_, _, err := image.DecodeProfile(nil, size)
+	require.ErrorIs(t, err, image.ErrCorrupt)
+}
+
+func TestProfileThen(t *testing.T) {
+	const size = 100 * block
+	first := profileOf(size, image.Span{Off: 50 * block, Len: block}, image.Span{Off: 10 * block, Len: block})
+	second := profileOf(size, image.Span{Off: 0, Len: block}, image.Span{Off: 50 * block, Len: block}, image.Span{Off: 30 * block, Len: block})
+	require.Equal(t, profileOf(size, image.Span{Off: 50 * block, Len: block}, image.Span{Off: 10 * block, Len: block}, image.Span{Off: 0, Len: block},
+		image.Span{Off: 30 * block, Len: block}), first.Then(second, size))
+	require.Equal(t, first, first.Then(first, size))
+	require.Equal(t, first, image.Profile(nil).Then(first, size))
 }
 
 func TestProfileTooLongForProperties(t *testing.T) {
@@ -165,7 +193,7 @@ func TestProfileTooLongForProperties(t *testing.T) {
 		const size = 100 << 20
 		p := every(size, 4)
 		require.Len(t, p, 400)
-		got, err := image.ParseProfile(p.Properties(size), size)
+		got, _, err := image.ParseProfile(p.Properties(image.Recorded, size), size)
 		require.NoError(t, err)
 		sane(t, got, size)
 		require.Less(t, len(got), len(p))
@@ -177,7 +205,7 @@ func TestProfileTooLongForProperties(t *testing.T) {
 		const size = 50 << 30
 		p := every(size, 1000)
 		require.Len(t, p, 819)
-		got, err := image.ParseProfile(p.Properties(size), size)
+		got, _, err := image.ParseProfile(p.Properties(image.Recorded, size), size)
 		require.NoError(t, err)
 		sane(t, got, size)
 		require.Greater(t, len(got), 100)
@@ -196,25 +224,25 @@ func TestProfileFormat(t *testing.T) {
 	code = append(binary.AppendVarint(code, 3679-3), 7)
 	code = append(binary.AppendVarint(code, 100-3687), 0)
 	require.Equal(t, []byte{1, 0xe7, 0x1c, 0, 2, 0xb8, 0x39, 7, 0x85, 0x38, 0}, code)
-	require.Equal(t, map[string]string{"sregfs.profile.0": "AeccAAK4OQeFOAA"}, p.Properties(size))
-	got, err := image.ParseProfile(map[string]string{"sregfs.profile.0": "AeccAAK4OQeFOAA", "maintainer": "ann@uni.edu"}, size)
+	require.Equal(t, map[string]string{"sregfs.profile.0": "AeccAAK4OQeFOAA"}, p.Properties(image.Recorded, size))
+	got, _, err := image.ParseProfile(map[string]string{"sregfs.profile.0": "AeccAAK4OQeFOAA", "maintainer": "ann@uni.edu"}, size)
 	require.NoError(t, err)
 	require.Equal(t, p, got)
 }
 
 func TestParseProfileRefuses(t *testing.T) {
 	const size = 100 * block
-	good := profileOf(size, image.Span{Off: 5 * block, Len: 1}).Properties(size)
-	_, err := image.ParseProfile(good, size)
+	good := profileOf(size, image.Span{Off: 5 * block, Len: 1}).Properties(image.Recorded, size)
+	_, _, err := image.ParseProfile(good, size)
 	require.NoError(t, err)
-	_, err = image.ParseProfile(good, size+1)
+	_, _, err = image.ParseProfile(good, size+1)
 	require.ErrorIs(t, err, image.ErrCorrupt, "another image's")
 	for name, c := range map[string]struct {
 		text string
 		want error
 	}{
 		"no base64":         {"%%%", image.ErrCorrupt},
-		"a later version":   {"AgA", image.ErrUnsupported},
+		"a later version":   {"AwA", image.ErrUnsupported},
 		"nothing more":      {"AQ", image.ErrCorrupt},
 		"half a range":      {"AWQA", image.ErrCorrupt},
 		"before the image":  {"AWQBAA", image.ErrCorrupt},
@@ -224,12 +252,12 @@ func TestParseProfileRefuses(t *testing.T) {
 		"too long":          {strings.Repeat("A", 109), image.ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := image.ParseProfile(map[string]string{"sregfs.profile.0": c.text}, size)
+			p, _, err := image.ParseProfile(map[string]string{"sregfs.profile.0": c.text}, size)
 			require.ErrorIs(t, err, c.want)
 			require.Nil(t, p)
 		})
 	}
-	p, err := image.ParseProfile(map[string]string{"sregfs.profile.1": "AQ"}, size)
+	p, _, err := image.ParseProfile(map[string]string{"sregfs.profile.1": "AQ"}, size)
 	require.NoError(t, err, "no beginning: no profile")
 	require.Nil(t, p)
 }
@@ -251,23 +279,25 @@ func TestSetProfile(t *testing.T) {
 		}
 		require.LessOrEqual(t, len(props), image.MaxProperties)
 	}
-	patch(image.SetProfile(props, long, size))
+	patch(image.SetProfile(props, long, image.Recorded, size))
 	require.Len(t, props, 2+6)
-	patch(image.SetProfile(props, short, size))
+	patch(image.SetProfile(props, short, image.Recorded, size))
 	require.Len(t, props, 2+1, "what the shorter one does not need goes")
-	got, err := image.ParseProfile(props, size)
+	got, _, err := image.ParseProfile(props, size)
 	require.NoError(t, err)
 	require.Equal(t, short, got)
-	require.Empty(t, image.SetProfile(props, short, size).Properties, "nothing changes")
-	patch(image.SetProfile(props, nil, size))
+	require.Empty(t, image.SetProfile(props, short, image.Recorded, size).Properties, "nothing changes")
+	require.Len(t, image.SetProfile(props, long[:1], image.Recorded, size).Properties, 6, "another machine may set a longer one at this moment")
+	require.NotEmpty(t, image.SetProfile(props, short, image.Static, size).Properties)
+	patch(image.SetProfile(props, nil, image.Recorded, size))
 	require.Len(t, props, 2)
 
 	for i := len(props); i < image.MaxProperties-1; i++ {
 		props[strings.Repeat("x", i)] = "another application's"
 	}
-	patch(image.SetProfile(props, long, size))
+	patch(image.SetProfile(props, long, image.Recorded, size))
 	require.Len(t, props, image.MaxProperties, "others have left room for one")
-	got, err = image.ParseProfile(props, size)
+	got, _, err = image.ParseProfile(props, size)
 	require.NoError(t, err)
 	require.Equal(t, long[:len(got)], got)
 	require.NotEmpty(t, got)
@@ -276,7 +306,7 @@ func TestSetProfile(t *testing.T) {
 // A profile that came with an image takes no room from its labels.
 func TestProfileLeavesLabelsTheirRoom(t *testing.T) {
 	const size = 1 << 40
-	profile := anyProfile(rand.New(rand.NewPCG(7, 8)), size, 200).Properties(size)
+	profile := anyProfile(rand.New(rand.NewPCG(7, 8)), size, 200).Properties(image.Recorded, size)
 	require.Len(t, profile, 6)
 	labels := map[string]string{}
 	for i := range 30 {
@@ -296,13 +326,13 @@ func FuzzProfile(f *testing.F) {
 	f.Add("AeccAAK4OQeFOAA", "", int64(241627136))
 	f.Add(strings.Repeat("AQEB", 27), "AAAA", int64(1))
 	f.Fuzz(func(t *testing.T, one, two string, size int64) {
-		p, err := image.ParseProfile(map[string]string{"sregfs.profile.0": one, "sregfs.profile.1": two}, size)
+		p, _, err := image.ParseProfile(map[string]string{"sregfs.profile.0": one, "sregfs.profile.1": two}, size)
 		requireOwn(t, err)
 		sane(t, p, size)
 		if len(p) == 0 {
 			return
 		}
-		again, err := image.ParseProfile(p.Properties(size), size)
+		again, _, err := image.ParseProfile(p.Properties(image.Recorded, size), size)
 		require.NoError(t, err)
 		require.Equal(t, p, again)
 		sane(t, image.MergeProfiles(size, p, p.Join(1<<20)), size)
@@ -319,9 +349,9 @@ func FuzzProfileOfReads(f *testing.F) {
 		}
 		p := r.Profile()
 		sane(t, p, size)
-		props := p.Properties(size)
+		props := p.Properties(image.Recorded, size)
 		within(t, image.Metadata{Properties: props})
-		got, err := image.ParseProfile(props, size)
+		got, _, err := image.ParseProfile(props, size)
 		require.NoError(t, err)
 		sane(t, got, size)
 		if len(p) > 0 {

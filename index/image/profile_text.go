@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -11,8 +12,7 @@ import (
 // This file is the form in which a profile travels with its image, in public properties of the Drive file. The package
 // documentation describes it.
 const (
-	profilePrefix  = ownPrefix + "profile."
-	profileVersion = 1
+	profilePrefix = ownPrefix + "profile."
 	// profileWidth is what one property holds, in base64 characters; the keys have one digit.
 	profileWidth = MaxProperty - len(profilePrefix) - 1
 	// maxProfileGap is the largest gap between ranges that is filled to make a profile fit: at 40 MB/s it costs 50 ms,
@@ -20,22 +20,41 @@ const (
 	maxProfileGap = 2 << 20
 )
 
+// Origin is what a profile was made of. It is the version of its coded form, too.
+type Origin byte
+
+// The origins of profiles.
+const (
+	Recorded Origin = 1 // what starts read
+	Static   Origin = 2 // the image alone: Startup
+)
+
+func (o Origin) String() string {
+	switch o {
+	case Recorded:
+		return "recorded"
+	case Static:
+		return "static"
+	}
+	return "none"
+}
+
 // profileKey is the key of the property that holds part i.
 func profileKey(i int) string { return profilePrefix + strconv.Itoa(i) }
 
-// isProfile tells whether a property is part of a start-up profile.
-func isProfile(key string) bool { return strings.HasPrefix(key, profilePrefix) }
+// IsProfile tells whether the property key is part of a start-up profile.
+func IsProfile(key string) bool { return strings.HasPrefix(key, profilePrefix) }
 
 // Properties returns the properties that hold p, a profile of an image of size bytes; none if p is empty. What does not
 // fit in freeProperties of them is first joined, at the cost of bytes, and then cut off at the end.
-func (p Profile) Properties(size int64) map[string]string {
-	return p.properties(size, freeProperties)
+func (p Profile) Properties(from Origin, size int64) map[string]string {
+	return p.properties(from, size, freeProperties)
 }
 
 // properties is Properties in at most n properties.
-func (p Profile) properties(size int64, n int) map[string]string {
+func (p Profile) properties(from Origin, size int64, n int) map[string]string {
 	props := map[string]string{}
-	text := p.text(size, n*profileWidth)
+	text := p.text(from, size, n*profileWidth)
 	for i := 0; text != ""; i++ {
 		part := text[:min(len(text), profileWidth)]
 		props[profileKey(i)] = part
@@ -45,11 +64,11 @@ func (p Profile) properties(size int64, n int) map[string]string {
 }
 
 // text is p in at most n characters, "" if that is nothing.
-func (p Profile) text(size int64, n int) string {
+func (p Profile) text(from Origin, size int64, n int) string {
 	room := base64.RawURLEncoding.DecodedLen(n)
-	code := p.encode(size, room)
+	code := p.encode(from, size, room)
 	for gap := int64(ProfileBlock); code.cut && gap <= maxProfileGap; gap *= 2 {
-		code = p.Join(gap).encode(size, room)
+		code = p.Join(gap).encode(from, size, room)
 	}
 	if code.ranges == 0 {
 		return ""
@@ -64,9 +83,14 @@ type profileCode struct {
 	cut    bool // not all are
 }
 
+// Encode is all of p, a profile of an image of size bytes, for DecodeProfile: what the properties hold, at any length.
+func (p Profile) Encode(from Origin, size int64) []byte {
+	return p.encode(from, size, math.MaxInt).bytes
+}
+
 // encode writes as many ranges as fit in room bytes.
-func (p Profile) encode(size int64, room int) (c profileCode) {
-	c.bytes = binary.AppendUvarint([]byte{profileVersion}, uint64(profileBlocks(size)))
+func (p Profile) encode(from Origin, size int64, room int) (c profileCode) {
+	c.bytes = binary.AppendUvarint([]byte{byte(from)}, uint64(profileBlocks(size)))
 	end := int64(0)
 	for _, s := range p {
 		first, n := s.Off/ProfileBlock, profileBlocks(s.Len)
@@ -87,35 +111,46 @@ func profileBlocks(n int64) int64 { return (n + ProfileBlock - 1) / ProfileBlock
 // ParseProfile reads the profile of an image of size bytes from its properties; nil if there is none. ErrUnsupported if it
 // has a later version, ErrCorrupt if it is damaged, or was made of other content. Whatever the properties hold, a profile
 // stays inside the image and within MaxProfile.
-func ParseProfile(props map[string]string, size int64) (Profile, error) {
+func ParseProfile(props map[string]string, size int64) (Profile, Origin, error) {
 	var text strings.Builder
 	for i := range freeProperties {
 		part := props[profileKey(i)]
 		if len(part) > profileWidth {
-			return nil, fmt.Errorf("%w: start-up profile", ErrCorrupt)
+			return nil, 0, fmt.Errorf("%w: start-up profile", ErrCorrupt)
 		}
 		text.WriteString(part)
 		if len(part) < profileWidth {
 			break
 		}
 	}
-	if text.Len() == 0 {
-		return nil, nil
-	}
 	b, err := base64.RawURLEncoding.DecodeString(text.String())
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: start-up profile: %w", ErrCorrupt, err)
+		return nil, 0, fmt.Errorf("%w: start-up profile: %w", ErrCorrupt, err)
 	case len(b) == 0:
-		return nil, nil
-	case b[0] != profileVersion:
-		return nil, fmt.Errorf("start-up profile of version %d: %w", b[0], ErrUnsupported)
+		return nil, 0, nil
 	}
-	return decodeProfile(b[1:], size)
+	return DecodeProfile(b, size)
 }
 
-// decodeProfile reads what encode wrote, without the version.
-func decodeProfile(b []byte, size int64) (Profile, error) {
+// DecodeProfile reads what Encode wrote. Errors are those of ParseProfile.
+func DecodeProfile(b []byte, size int64) (Profile, Origin, error) {
+	if len(b) == 0 {
+		return nil, 0, fmt.Errorf("%w: empty start-up profile", ErrCorrupt)
+	}
+	from := Origin(b[0])
+	if from != Recorded && from != Static {
+		return nil, 0, fmt.Errorf("start-up profile of version %d: %w", b[0], ErrUnsupported)
+	}
+	p, err := decodeRanges(b[1:], size)
+	if err != nil {
+		return nil, 0, err
+	}
+	return p, from, nil
+}
+
+// decodeRanges reads the form behind the version.
+func decodeRanges(b []byte, size int64) (Profile, error) {
 	blocks, n := binary.Uvarint(b)
 	if n <= 0 || blocks != uint64(profileBlocks(size)) {
 		return nil, fmt.Errorf("%w: start-up profile of another image", ErrCorrupt)
@@ -143,24 +178,34 @@ func decodeProfile(b []byte, size int64) (Profile, error) {
 }
 
 // SetProfile returns the patch that gives a file with these properties the profile p, for its image of size bytes, in
-// place of the one it has; an empty p takes that away. The patch has no properties if nothing changes. If others have
-// taken the room, the profile is the shorter.
-func SetProfile(props map[string]string, p Profile, size int64) Patch {
+// place of the one it has; an empty p takes that away. The patch has no properties if nothing changes. If something does,
+// it says all of the profile, so that of two profiles that are set at the same time one is left, not parts of both. If
+// others have taken the room, the profile is the shorter.
+func SetProfile(props map[string]string, p Profile, from Origin, size int64) Patch {
 	taken := 0
 	for k := range props {
-		if !isProfile(k) {
+		if !IsProfile(k) {
 			taken++
 		}
 	}
-	want := p.properties(size, max(0, min(freeProperties, MaxProperties-taken)))
+	want := p.properties(from, size, max(0, min(freeProperties, MaxProperties-taken)))
 	patch := Patch{Properties: map[string]*string{}}
-	for k, v := range want {
-		if old, has := props[k]; !has || old != v {
-			patch.Properties[k] = &v
+	changes := false
+	for k, old := range props {
+		if IsProfile(k) && want[k] != old {
+			patch.Properties[k] = nil
+			changes = true
 		}
 	}
-	for k := range props {
-		if _, keep := want[k]; isProfile(k) && !keep {
+	for k, v := range want {
+		patch.Properties[k] = &v
+		changes = changes || props[k] != v
+	}
+	if !changes {
+		return Patch{Properties: map[string]*string{}}
+	}
+	for i := range freeProperties {
+		if k := profileKey(i); patch.Properties[k] == nil {
 			patch.Properties[k] = nil
 		}
 	}
@@ -171,7 +216,7 @@ func SetProfile(props map[string]string, p Profile, size int64) Patch {
 func reserved(props map[string]string) int {
 	n := freeProperties
 	for k := range props {
-		if !isProfile(k) {
+		if !IsProfile(k) {
 			n++
 		}
 	}

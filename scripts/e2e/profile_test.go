@@ -106,14 +106,14 @@ func (d started) profile() image.Profile {
 // parsed is p as another machine gets it.
 func parsed(t *testing.T, p image.Profile, size int64) image.Profile {
 	t.Helper()
-	got, err := image.ParseProfile(p.Properties(size), size)
+	got, _, err := image.ParseProfile(p.Properties(image.Recorded, size), size)
 	require.NoError(t, err)
 	return got
 }
 
 // characters is how long p is in properties.
 func characters(p image.Profile, size int64) (n int) {
-	for _, v := range p.Properties(size) {
+	for _, v := range p.Properties(image.Recorded, size) {
 		n += len(v)
 	}
 	return n
