@@ -120,16 +120,12 @@ func (c *checker) compare(ctx context.Context) (doubtful []string, err error) {
 // differs says that what Drive says of a file is not what is on record.
 func (ix *Index) differs(f *drive.File) bool {
 	want := newFileRecord(f)
-	b, err := want.encode()
-	if err != nil {
-		return true
-	}
-	var have []byte
-	err = ix.db.View(func(txn *badger.Txn) (err error) {
-		have, err = getBytes(txn, fileKey(f.ID))
+	var have fileRecord
+	err := ix.db.View(func(txn *badger.Txn) (err error) {
+		have, err = getFile(txn, f.ID)
 		return err
 	})
-	return err != nil || !bytes.Equal(b, have)
+	return err != nil || !bytes.Equal(want.encode(), have.encode()) // releases write them in different forms
 }
 
 // ask asks Drive for files by their ids, which is never behind, and compares the answers with the records.

@@ -143,9 +143,9 @@ func (ix *Index) record(txn *badger.Txn, f *drive.File) (changed, there bool, er
 		return true, false, ix.bury(txn, f.ID)
 	}
 	rec := newFileRecord(f)
-	b, err := rec.encode()
-	if err != nil || bytes.Equal(b, old) {
-		return false, true, err
+	b := rec.encode()
+	if bytes.Equal(b, old) {
+		return false, true, nil
 	}
 	return true, true, txn.Set(fileKey(f.ID), b)
 }
