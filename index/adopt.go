@@ -81,7 +81,9 @@ func (bf *blockFile) take(path string, sums []uint32) error {
 	}
 	crashpoint("draft.adopted")
 	bf.mu.Lock()
-	copy(bf.sums, sums)
+	for i, sum := range sums {
+		bf.sums.set(int64(i), sum)
+	}
 	bf.have.setAll()
 	bf.complete.Store(true)
 	bf.verified, bf.dirty = true, true

@@ -12,6 +12,7 @@ import (
 type bitmap struct {
 	n     int64 // blocks; bits beyond n are never set
 	words []atomic.Uint64
+	size  atomic.Int64 // bits that are set
 }
 
 func newBitmap(n int64) *bitmap { return &bitmap{n: n, words: make([]atomic.Uint64, (n+63)/64)} }
@@ -21,13 +22,21 @@ func (b *bitmap) has(i int64) bool { return b.words[i/64].Load()&(1<<(i%64)) != 
 // set adds block i and says whether it was new.
 func (b *bitmap) set(i int64) bool {
 	bit := uint64(1) << (i % 64)
-	return b.words[i/64].Or(bit)&bit == 0
+	if b.words[i/64].Or(bit)&bit != 0 {
+		return false
+	}
+	b.size.Add(1)
+	return true
 }
 
 // clear takes block i out and says whether it was there.
 func (b *bitmap) clear(i int64) bool {
 	bit := uint64(1) << (i % 64)
-	return b.words[i/64].And(^bit)&bit != 0
+	if b.words[i/64].And(^bit)&bit == 0 {
+		return false
+	}
+	b.size.Add(-1)
+	return true
 }
 
 // hasAll says whether every block of first..last is set.
@@ -40,13 +49,18 @@ func (b *bitmap) hasAll(first, last int64) bool {
 	return true
 }
 
-// count is the number of blocks set.
-func (b *bitmap) count() (n int64) {
-	for i := range b.words {
-		n += int64(bits.OnesCount64(b.words[i].Load()))
+// within is the number of blocks of first..last that are set.
+func (b *bitmap) within(first, last int64) (n int64) {
+	for i := first; i <= last; i++ {
+		if b.has(i) {
+			n++
+		}
 	}
 	return n
 }
+
+// count is the number of blocks set.
+func (b *bitmap) count() int64 { return b.size.Load() }
 
 func (b *bitmap) full() bool { return b.count() == b.n }
 
@@ -58,7 +72,7 @@ func (b *bitmap) setAll() {
 
 func (b *bitmap) clearAll() {
 	for i := range b.words {
-		b.words[i].Store(0)
+		b.size.Add(-int64(bits.OnesCount64(b.words[i].Swap(0))))
 	}
 }
 

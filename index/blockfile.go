@@ -21,8 +21,7 @@ type blockFile struct {
 	size        int64  // = key.size
 	md5, sha256 string // hex; "" if Drive has none
 
-	refs    int // guarded by blockStore.mu: readers, flights and others who need the file open
-	readers int // guarded by blockStore.mu: the open Readers
+	refs int // guarded by blockStore.mu: readers, flights and others who need the file open
 
 	// The warm read path: no lock, no allocation. A reader takes gen, looks at trusted, reads, and takes gen again: if
 	// it moved, blocks were being removed or doubted meanwhile and what was read does not count.
@@ -30,40 +29,51 @@ type blockFile struct {
 	have     *bitmap
 	trusted  *bitmap       // those of have that were checked, see trust.go
 	touched  *bitmap       // blocks read since eviction last passed by
+	unread   *bitmap       // blocks nobody waited for, and nobody has read
+	guessed  *bitmap       // those of them that came because of a miss near them, see around.go
 	era      atomic.Int64  // raised when the whole is found wrong and thrown away
 	gen      atomic.Uint64 // raised after bits are cleared and before their data goes
 	complete atomic.Bool   // have is full
 	held     atomic.Bool   // readers wait while the whole is being verified
 	lastUse  atomic.Int64  // unix nanoseconds
 
-	stream atomic.Pointer[Reader] // the last one that read in sequence
+	stream  atomic.Pointer[Reader] // the last one that read in sequence
+	credit  atomic.Int64           // bytes, see around.go
+	seen    *bitmap                // places of aroundLeast bytes that were read
+	figures [classes]figures
 
 	persist sync.Mutex // held by whoever changes the record or the file as a whole; across disk I/O, never by readers
 
-	mu       sync.Mutex
-	flights  map[int64]*flight // guarded by mu: by block
-	spill    []*flight         // guarded by mu: the last ones that could not be kept
-	evicting chan struct{}     // guarded by mu: while not nil and open, data is being removed and no flight may begin
-	sums     []uint32          // guarded by mu: of the blocks in have
-	fresh    *bitmap           // guarded by mu: those of have that may not be on disk for good
-	dirty    bool              // guarded by mu: the record is behind
-	pinned   bool              // guarded by mu
-	verified bool              // guarded by mu: the whole content was hashed and is right
-	checking chan struct{}     // guarded by mu: not nil while it is being hashed
-	since    time.Time         // guarded by mu: when that began
-	wrong    int               // guarded by mu: times it was hashed and was not right
-	bad      bool              // guarded by mu: wrong twice
-	changed  bool              // guarded by mu: Drive has another revision now
-	current  *confirmation     // guarded by mu: Drive's word that the revision is the head one
+	// mu guards what follows.
+	mu          sync.Mutex
+	readers     int               // the open Readers
+	flights     []*flight         // under way, or waiting for a connection
+	queue       [classes][]*order // what is to be fetched, see order.go
+	stopped     bool              // Drive refused, or was away: no guesses until a reader was served
+	spill       []*flight         // the last ones that could not be kept
+	uncacheable bool              // the last one could not
+	evicting    chan struct{}     // while not nil and open, data is being removed and no flight may begin
+	sums        sumTable          // of the blocks in have
+	fresh       *bitmap           // those of have that may not be on disk for good
+	dirty       bool              // the record is behind
+	pinned      bool
+	verified    bool          // the whole content was hashed and is right
+	checking    chan struct{} // not nil while it is being hashed
+	since       time.Time     // when that began
+	wrong       int           // times it was hashed and was not right
+	bad         bool          // wrong twice
+	changed     bool          // Drive has another revision now
+	current     *confirmation // Drive's word that the revision is the head one
 }
 
 func (s *blockStore) newFile(k contentKey, md5, sha256 string) *blockFile {
 	n := blocksOf(k.size)
 	bf := &blockFile{
 		s: s, key: k, hash: k.hash(), size: k.size, md5: md5, sha256: sha256,
-		have: newBitmap(n), trusted: newBitmap(n), touched: newBitmap(n), fresh: newBitmap(n), sums: make([]uint32, n),
-		flights: map[int64]*flight{},
+		have: newBitmap(n), trusted: newBitmap(n), touched: newBitmap(n), unread: newBitmap(n), guessed: newBitmap(n), fresh: newBitmap(n),
+		seen: newBitmap((n + placeBlocks - 1) / placeBlocks), sums: newSumTable(n),
 	}
+	bf.credit.Store(aroundCredit)
 	bf.complete.Store(n == 0)
 	return bf
 }
@@ -160,8 +170,8 @@ func (bf *blockFile) inUse() bool {
 }
 
 func (bf *blockFile) reading() bool {
-	bf.s.mu.Lock()
-	defer bf.s.mu.Unlock()
+	bf.mu.Lock()
+	defer bf.mu.Unlock()
 	return bf.readers > 0
 }
 
@@ -197,7 +207,7 @@ func (bf *blockFile) save() error {
 		return nil
 	}
 	r := cacheRecord{
-		File: bf.key.file, Revision: bf.key.revision, Size: bf.size, MD5: bf.md5, SHA256: bf.sha256,
+		File: bf.key.file, Revision: bf.key.revision, Size: bf.size, Block: blockSize, MD5: bf.md5, SHA256: bf.sha256,
 		Have: bf.have.bytes(), Sums: encodeSums(bf.have, bf.sums), Verified: bf.verified, Pinned: bf.pinned, Used: time.Unix(0, bf.lastUse.Load()),
 	}
 	bf.dirty, bf.fresh = false, newBitmap(bf.have.n)
@@ -210,7 +220,7 @@ func (bf *blockFile) save() error {
 		crashpoint("blocks.synced")
 		if err != nil { // the kernel may have dropped what it could not write, and says so only once
 			bf.mu.Lock()
-			gone := bf.forget(fresh.has)
+			gone := bf.forget(0, bf.have.n-1, fresh)
 			bf.mu.Unlock()
 			bf.s.unreserve(gone)
 			return fmt.Errorf("block cache: sync %s: %w", bf.hash, err)

@@ -22,10 +22,10 @@ import (
 	"sregfs/drive"
 )
 
-// blockSize is the unit in which content is fetched, recorded and evicted. A cold start is a chain of dependent round
-// trips, one for each block touched: below 1 MiB the chain gets long (a scipy start touches 297 blocks of 128 KiB and 56
-// of 1 MiB), above it most of what is fetched is never read.
-const blockSize = 1 << 20
+// blockSize is the unit in which content is kept, recorded and evicted, and the least that is fetched: squashfs's usual
+// block, and the longest read of the kernel. How much more one request brings is said in order.go and around.go. A record
+// says in which unit it is; the record of a whole image of 10 GiB has some 450 KB.
+const blockSize = 128 << 10
 
 // contentKey names the bytes of one revision of one file.
 type contentKey struct {
@@ -66,11 +66,12 @@ type blockStore struct {
 	files map[contentKey]*blockFile // guarded by mu: every revision on record or in use
 	used  int64                     // guarded by mu: bytes of blocks on disk or reserved for a fetch
 
-	room     sync.Mutex    // held by whoever evicts: one at a time
-	ahead    chan struct{} // a token for each fetch nobody waits for yet
+	room     sync.Mutex // held by whoever evicts: one at a time
+	sched    *scheduler
 	kick     chan struct{} // wakes upkeep
 	looked   chan struct{} // closed when the block files that had no record at start were looked at
-	bufs     sync.Pool     // *[]byte of at most maxSpan
+	short    sync.Pool     // *[]byte of shortBuffer
+	long     sync.Pool     // *[]byte of maxSpan
 	uncached atomic.Int64  // bytes served without being kept
 	damaged  atomic.Int64  // blocks found not to be as they were written
 	evicted  atomic.Int64  // bytes removed to make room, or by hand
@@ -82,14 +83,10 @@ const (
 	defaultMinFree   = 1 << 30
 )
 
-// speculators is how many fetches nobody waits for run at once. Drive content has eight connections; the two left over
-// mean that a block somebody needs never queues behind blocks somebody may need.
-const speculators = 6
-
 func openBlocks(ix *Index) (*blockStore, error) {
 	s := &blockStore{
 		dir: ix.o.CacheDir, ix: ix, drive: ix.drive, log: ix.log, limit: ix.o.CacheSize, minFree: ix.o.CacheMinFree,
-		files: map[contentKey]*blockFile{}, ahead: make(chan struct{}, speculators), kick: make(chan struct{}, 1), looked: make(chan struct{}),
+		files: map[contentKey]*blockFile{}, sched: newScheduler(), kick: make(chan struct{}, 1), looked: make(chan struct{}),
 	}
 	if err := Private(s.dir); errors.Is(err, iofs.ErrPermission) {
 		return nil, fmt.Errorf("block cache: %w", err)
@@ -122,6 +119,7 @@ type cacheRecord struct {
 	File     string    `json:"file"`
 	Revision string    `json:"revision"`
 	Size     int64     `json:"size"`
+	Block    int64     `json:"block,omitempty"` // blockSize when it was written
 	MD5      string    `json:"md5,omitempty"`
 	SHA256   string    `json:"sha256,omitempty"`
 	Have     []byte    `json:"have,omitempty"` // bitmap
@@ -136,20 +134,28 @@ func (r cacheRecord) encode() ([]byte, error) {
 	return json.Marshal(r)
 }
 
-// decodeCacheRecord reads a record. One without checksums, of an earlier release, is ErrCorrupt too: its file is looked
-// at as one without a record is.
-func decodeCacheRecord(b []byte) (r cacheRecord, have *bitmap, sums []uint32, err error) {
-	if err = json.Unmarshal(b, &r); err != nil || r.V != recordVersion || r.Size < 0 || r.File == "" {
-		return cacheRecord{}, nil, nil, corrupt("cache", b, err)
+// decodeCacheRecord reads a record. One of other blocks, of an earlier release, says nothing of what is there: its file is
+// looked at as one without a record is.
+func decodeCacheRecord(b []byte) (r cacheRecord, have *bitmap, sums sumTable, err error) {
+	if err = json.Unmarshal(b, &r); err != nil || r.V != recordVersion || r.Size < 0 || r.Size > maxSize || r.File == "" {
+		return cacheRecord{}, nil, sumTable{}, corrupt("cache", b, err)
+	}
+	if r.Block != blockSize {
+		r.Have, r.Sums, r.Verified = nil, nil, false
+		return r, newBitmap(blocksOf(r.Size)), newSumTable(blocksOf(r.Size)), nil
 	}
 	if have, err = parseBitmap(blocksOf(r.Size), r.Have); err != nil {
-		return cacheRecord{}, nil, nil, err
+		return cacheRecord{}, nil, sumTable{}, err
 	}
 	if sums, err = parseSums(have, r.Sums); err != nil {
-		return cacheRecord{}, nil, nil, err
+		return cacheRecord{}, nil, sumTable{}, err
 	}
 	return r, have, sums, nil
 }
+
+// maxSize is more than Drive keeps in a file (5 TB, https://support.google.com/drive/answer/37603): no record is believed
+// that would take more memory than that.
+const maxSize = 8 << 40
 
 func blocksOf(size int64) int64 { return size/blockSize + min(1, size%blockSize) }
 
@@ -180,7 +186,7 @@ func (s *blockStore) load() error {
 		bf.complete.Store(have.full())
 		s.files[k] = bf
 		s.used += bf.bytes()
-		known[bf.hash] = true
+		known[bf.hash] = r.Block == blockSize
 		return nil
 	})
 	if err != nil {

@@ -232,6 +232,7 @@ func (bf *blockFile) trim() error {
 	bf.mu.Lock()
 	bf.evicting = nil
 	bf.mu.Unlock()
+	bf.resume()
 	close(gone)
 	return err
 }

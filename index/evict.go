@@ -134,6 +134,7 @@ func (bf *blockFile) drop(n int64) (int64, error) {
 	close(bf.evicting)
 	bf.evicting = nil
 	bf.mu.Unlock()
+	bf.resume()
 	bf.s.unreserve(gone)
 	bf.s.evicted.Add(gone)
 	return gone, err
@@ -146,9 +147,7 @@ func (bf *blockFile) choose(n int64) (blocks []int64, gone int64) {
 			if !bf.have.has(i) || sparing && bf.touched.clear(i) {
 				continue
 			}
-			bf.have.clear(i)
-			bf.trusted.clear(i)
-			bf.fresh.clear(i)
+			bf.takeOut(i)
 			_, size := bf.span(i, i)
 			blocks, gone = append(blocks, i), gone+size
 		}

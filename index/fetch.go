@@ -4,54 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	iofs "io/fs"
 	"os"
+	"slices"
 
 	"sregfs/drive"
 )
 
-// A miss brings more than the block that is missing: its neighbours in an aligned window, because files lie together in
-// an image. A wider window starts some images sooner and fetches several times what they read.
-const aroundBlocks = 2
-
-// maxSpan is the most one request asks for: at 200 ms to the first byte and 40 MB/s, 8 MiB keep a connection busy half of
-// the time, and the read-ahead's connections together fill a gigabit line.
-const maxSpan = 8 << 20
-
-// flight is one request for consecutive blocks that are not on disk. It belongs to the cache, not to whoever asked first.
-type flight struct {
-	first, last int64         // blocks
-	ahead       bool          // it holds one of the speculators' tokens
-	done        chan struct{} // closed when the fields below are set
-	err         error
-	data        []byte // content from the first block, when it could not be kept
-}
-
 // want makes block b come, and with it those up to last that the same read needs. It returns nil if b is on disk, else
-// the flight that brings it.
-func (bf *blockFile) want(ctx context.Context, b, last int64) (*flight, error) {
+// the flight that brings it. A look that is no reader's own (quiet) brings nothing else.
+func (bf *blockFile) want(ctx context.Context, b, last int64, quiet bool) (*flight, error) {
 	for {
 		bf.mu.Lock()
 		switch {
 		case bf.bad:
-			bf.mu.Unlock()
-			return nil, fmt.Errorf("file %s: %w", bf.key.file, ErrDigest)
+			defer bf.mu.Unlock()
+			return nil, bf.refusal()
 		case bf.have.has(b) && bf.file.Load() != nil:
 			bf.mu.Unlock()
 			return nil, nil
 		case bf.changed:
-			bf.mu.Unlock()
-			return nil, fmt.Errorf("file %s: revision %s: %w", bf.key.file, bf.key.revision, ErrChanged)
+			defer bf.mu.Unlock()
+			return nil, bf.refusal()
 		}
-		if f := bf.flights[b]; f != nil {
+		f := bf.coming(b)
+		if f != nil && f.far(b) {
+			for i := b; i <= min(last, f.last); i++ {
+				f.ceded = append(f.ceded, i)
+			}
+			f = nil
+		}
+		if f == nil {
+			f = bf.inMemory(b)
+		}
+		if f != nil {
 			bf.mu.Unlock()
 			return f, nil
-		}
-		for _, f := range bf.spill {
-			if f.first <= b && b <= f.last {
-				bf.mu.Unlock()
-				return f, nil
-			}
 		}
 		if gone := bf.evicting; gone != nil {
 			bf.mu.Unlock()
@@ -62,191 +49,121 @@ func (bf *blockFile) want(ctx context.Context, b, last int64) (*flight, error) {
 				return nil, ctx.Err()
 			}
 		}
-		f := bf.depart(b, last)
+		f = bf.demand(b, last, quiet)
 		bf.mu.Unlock()
+		bf.s.sched.dispatch()
 		return f, nil
 	}
 }
 
-// depart starts the flights for block b, the rest of the read, and b's neighbours, in this order. The caller holds mu.
-func (bf *blockFile) depart(b, last int64) *flight {
+// inMemory is the flight that has block b in memory because the disk had no room for it. The caller holds mu.
+func (bf *blockFile) inMemory(b int64) *flight {
+	for _, all := range [][]*flight{bf.flights, bf.spill} {
+		for _, f := range all {
+			if f.data != nil && f.first <= b && b < f.next {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// alongMost is how much a reader's own request brings of what is queued behind the block it waits for.
+const alongMost = 1 << 20
+
+// demand sends for block b, which nobody brings, and for the blocks up to last. The caller holds mu.
+func (bf *blockFile) demand(b, last int64, quiet bool) *flight {
 	last = min(last, b+4*maxSpan/blockSize-1)
-	width := int64(1) // a short read gets its blocks in parallel, a long one in few requests
-	if last-b >= 8 {
-		width = maxSpan / blockSize
+	end := last
+	switch behind := bf.behind(b); {
+	case behind > b: // it was to come anyway
+		end = max(end, min(behind, b+alongMost/blockSize-1))
+	case !quiet:
+		end = max(end, bf.around(b))
+	}
+	if f := bf.joined(b, last); f != nil {
+		return f
+	}
+	piece := end - b + 1
+	if last-b >= minPiece/blockSize { // a long read goes over several connections
+		piece = pieceOf(piece)
 	}
 	var wanted *flight
-	for i := b; i <= last; {
-		n := bf.missing(i, min(last, i+width-1))
+	for i := b; i <= end; {
+		n := bf.missing(i, min(end, i+piece-1))
 		if n == 0 {
-			i++
+			if i++; i > last {
+				break
+			}
 			continue
 		}
-		f := bf.launch(i, i+n-1, false)
+		f := bf.newFlight(classDemand, i, i+n-1)
+		f.wanted = last
+		bf.s.sched.submit(f)
 		if wanted == nil {
 			wanted = f
 		}
 		i += n
 	}
-	window := b / aroundBlocks * aroundBlocks
-	bf.speculate(window, min(window+aroundBlocks, bf.have.n)-1, 1)
 	return wanted
 }
 
-// missing is how many consecutive blocks from first, at most up to last, are neither here nor on their way. The caller
-// holds mu.
-func (bf *blockFile) missing(first, last int64) (n int64) {
-	for i := first; i <= last && !bf.have.has(i) && bf.flights[i] == nil; i++ {
-		n++
-	}
-	return n
-}
-
-// speculate starts flights of up to width blocks for what is missing of first..last, as far as there are tokens, and
-// returns the first block it did not get to. The caller holds mu.
-func (bf *blockFile) speculate(first, last, width int64) int64 {
-	for i := first; i <= last; {
-		n := bf.missing(i, min(last, i+width-1))
-		if n == 0 {
-			i++
-			continue
-		}
-		select {
-		case bf.s.ahead <- struct{}{}:
-			bf.launch(i, i+n-1, true)
-			i += n
-		default:
-			return i
-		}
-	}
-	return last + 1
-}
-
-// readAhead speculates on first..last with long requests and returns the first block it did not get to.
-func (bf *blockFile) readAhead(first, last, width int64) int64 {
-	bf.mu.Lock()
-	defer bf.mu.Unlock()
-	if bf.evicting != nil || bf.bad || bf.changed || bf.s.ix.base.Err() != nil {
-		return first
-	}
-	return bf.speculate(first, last, width)
-}
-
-// launch starts one flight. The caller holds mu.
-func (bf *blockFile) launch(first, last int64, ahead bool) *flight {
-	f := &flight{first: first, last: last, ahead: ahead, done: make(chan struct{})}
-	for i := first; i <= last; i++ {
-		bf.flights[i] = f
-	}
-	if !bf.s.ix.goes(func(ctx context.Context) {
-		bf.use()
-		defer bf.release()
-		bf.fly(ctx, f)
-	}) {
-		f.err = errClosed
-		if ahead {
-			<-bf.s.ahead
-		}
-		for i := first; i <= last; i++ {
-			delete(bf.flights, i)
-		}
-		close(f.done)
-	}
-	return f
-}
-
-// errClosed is what is left to say to those who use an Index after Close.
-var errClosed = errors.New("the index is closed")
-
-// fly fetches f's blocks, keeps them if there is room, and lets the waiters go.
-func (bf *blockFile) fly(ctx context.Context, f *flight) {
-	off, n := bf.span(f.first, f.last)
-	bf.prepare()
-	room := bf.writable() && bf.s.reserve(n)
-	buf := bf.s.buffer(n)
-	f.err = bf.fetch(ctx, buf, off)
-	var sums []uint32
-	for p := buf; f.err == nil && len(p) > 0; p = p[min(len(p), blockSize):] {
-		sums = append(sums, blockSum(p[:min(len(p), blockSize)]))
-	}
-	gen := bf.gen.Load()
-	kept := f.err == nil && room && bf.keep(buf, off)
-	if f.err == nil && !kept {
-		f.data = buf
-		bf.s.uncached.Add(n)
-	}
-	if room && !kept {
-		bf.s.unreserve(n)
-	}
-
-	bf.mu.Lock()
-	for i := f.first; i <= f.last; i++ {
-		delete(bf.flights, i)
-		if kept {
-			bf.sums[i] = sums[i-f.first]
-			bf.have.set(i)
-			bf.fresh.set(i)
-			if bf.gen.Load() == gen { // else the file was touched meanwhile
-				bf.trusted.set(i)
+// joined is the flight that ends before block b and has not departed: it brings b, and what follows up to last, too. The
+// caller holds mu.
+func (bf *blockFile) joined(b, last int64) *flight {
+	for _, f := range bf.flights {
+		if f.class == classDemand && f.last == b-1 && f.received.Load() == 0 {
+			n := bf.missing(b, min(last, f.first+minPiece/blockSize-1))
+			if n > 0 && bf.s.sched.stretch(f, b+n-1) {
+				f.wanted = max(f.wanted, b+n-1)
+				return f
 			}
-			bf.touched.set(i) // what was read ahead must not go before it is read
 		}
 	}
-	due := false
-	switch {
-	case kept:
-		full := bf.have.full()
-		if full {
-			bf.complete.Store(true)
-			gen, due = bf.beginVerify()
-		}
-		if full || bf.fresh.count() >= checkpointEvery/blockSize {
-			bf.s.wake()
-		}
-	case f.data != nil:
-		bf.spill = append(bf.spill, f)
-		if len(bf.spill) > 4 {
-			bf.spill = append(bf.spill[:0], bf.spill[1:]...)
-		}
-	case errors.Is(f.err, ErrChanged):
-		bf.changed = true
-	}
-	bf.mu.Unlock()
+	return nil
+}
 
-	if f.ahead {
-		<-bf.s.ahead
-	}
-	close(f.done)
-	if r := bf.stream.Load(); r != nil && f.err == nil {
-		r.more()
-	}
-	if f.data == nil {
-		bf.s.bufs.Put(&buf)
-	}
-	if errors.Is(f.err, ErrChanged) || errors.Is(f.err, iofs.ErrNotExist) {
-		bf.s.ix.recheck(bf.key.file)
-	}
-	if due {
-		bf.finishVerify(ctx, gen) // readers wait for it, see hold
+// await waits until block b of f is there, and copies it to p, which begins at byte at, if it is in memory alone.
+func (f *flight) await(ctx context.Context, b int64, p []byte, at int64) (copied bool, err error) {
+	for {
+		f.bf.mu.Lock()
+		there := b < f.next
+		switch {
+		case there && f.data != nil:
+			data := f.data
+			f.bf.mu.Unlock()
+			copy(p, data[at-f.first*blockSize:])
+			return true, nil
+		case there, slices.Contains(f.ceded, b), f.over && f.err == nil:
+			f.bf.mu.Unlock()
+			return false, nil
+		case f.over:
+			f.bf.mu.Unlock()
+			return false, f.err
+		}
+		if f.more == nil {
+			f.more = make(chan struct{})
+		}
+		more := f.more
+		f.bf.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return false, ctx.Err() // we stop waiting; the block still arrives for the next reader
+		}
 	}
 }
 
-// fetch reads p from Drive, and makes sure that it is of this revision.
-func (bf *blockFile) fetch(ctx context.Context, p []byte, off int64) error {
-	sure := bf.confirm()
-	err := bf.s.drive.ReadRange(ctx, drive.Content{ID: bf.key.file, Size: bf.size, Revision: bf.key.revision}, p, off, nil)
+// fetch reads p from Drive; got is told as ReadRange tells it.
+func (bf *blockFile) fetch(ctx context.Context, p []byte, off int64, got func(n int)) error {
+	err := bf.s.drive.ReadRange(ctx, drive.Content{ID: bf.key.file, Size: bf.size, Revision: bf.key.revision}, p, off, got)
 	if errors.Is(err, ErrChanged) && bf.unchanged(ctx) { // else one odd answer would cost the revision for good
 		err = fmt.Errorf("%v, but the file is as it was: %w", err, ErrProtocol) //nolint:errorlint // it is not ErrChanged
 	}
 	if err != nil {
 		return fmt.Errorf("read file %s: %w", bf.key.file, err)
 	}
-	select {
-	case <-sure.done:
-		return sure.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
 
 // unchanged asks Drive anew whether the revision is the head one.
@@ -254,13 +171,7 @@ func (bf *blockFile) unchanged(ctx context.Context) bool {
 	bf.mu.Lock()
 	bf.current = nil
 	bf.mu.Unlock()
-	c := bf.confirm()
-	select {
-	case <-c.done:
-		return c.err == nil
-	case <-ctx.Done():
-		return false
-	}
+	return bf.confirm().wait(ctx) == nil
 }
 
 // confirmation is Drive's answer to the question which revision is the head one.
@@ -269,9 +180,29 @@ type confirmation struct {
 	err  error
 }
 
+// yes says that the answer is there, and is yes.
+func (c *confirmation) yes() bool {
+	select {
+	case <-c.done:
+		return c.err == nil
+	default:
+		return false
+	}
+}
+
+// wait waits for the answer and returns nil if it is yes.
+func (c *confirmation) wait(ctx context.Context) error {
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // confirm asks Drive, once while this program runs, whether the revision is the head one: the catalogue may be older than
-// the last change, and content is always that of the head. The question runs beside the first fetch; from then on the
-// client compares the checksum header of each reply.
+// the last change, and content is always that of the head. The question runs beside the first fetch, and nothing is handed
+// out before the answer; from then on the client compares the checksum header of each reply.
 func (bf *blockFile) confirm() *confirmation {
 	bf.mu.Lock()
 	defer bf.mu.Unlock()
@@ -328,10 +259,25 @@ func (bf *blockFile) keep(p []byte, off int64) bool {
 	return err == nil
 }
 
-// buffer returns n bytes, at most maxSpan, to be given back to bufs.
+// shortBuffer is the capacity of the buffers for short requests.
+const shortBuffer = 1 << 20
+
+// buffer returns n bytes, at most maxSpan, for putBuffer.
 func (s *blockStore) buffer(n int64) []byte {
-	if p, ok := s.bufs.Get().(*[]byte); ok && int64(cap(*p)) >= n {
+	pool, most := &s.long, int64(maxSpan)
+	if n <= shortBuffer {
+		pool, most = &s.short, shortBuffer
+	}
+	if p, ok := pool.Get().(*[]byte); ok {
 		return (*p)[:n]
 	}
-	return make([]byte, n)
+	return make([]byte, most)[:n]
+}
+
+func (s *blockStore) putBuffer(p []byte) {
+	if cap(p) == shortBuffer {
+		s.short.Put(&p)
+	} else {
+		s.long.Put(&p)
+	}
 }

@@ -14,13 +14,14 @@ import (
 // Reader reads one revision of one image, whatever happens to its name. It is safe for concurrent use; Close ends it.
 type Reader struct {
 	bf     *blockFile
+	quiet  bool // it looks for its own purposes: what it reads says nothing of what will be read
 	closed atomic.Bool
 	served atomic.Bool  // it has handed out bytes,
 	era    atomic.Int64 // and of which of bf's eras
 
 	mu    sync.Mutex
-	next  int64 // guarded by mu: where the last read in sequence ended
-	run   int64 // guarded by mu: bytes read in sequence up to next
+	start int64 // guarded by mu: where the reads in sequence began
+	next  int64 // guarded by mu: where the last of them ended
 	asked int64 // guarded by mu: the first block read-ahead has not asked for
 }
 
@@ -32,9 +33,9 @@ func (ix *Index) OpenImage(img Image) (*Reader, error) {
 	}
 	bf := ix.blocks.get(img)
 	bf.prepare()
-	bf.s.mu.Lock()
+	bf.mu.Lock()
 	bf.readers++
-	bf.s.mu.Unlock()
+	bf.mu.Unlock()
 	r := &Reader{bf: bf}
 	if !bf.complete.Load() {
 		ix.goes(bf.greet)
@@ -54,11 +55,14 @@ func (r *Reader) Close() error {
 	if r.closed.Swap(true) {
 		return nil
 	}
-	r.bf.stream.CompareAndSwap(r, nil)
-	r.bf.s.mu.Lock()
-	r.bf.readers--
-	r.bf.s.mu.Unlock()
-	r.bf.release()
+	bf := r.bf
+	bf.stream.CompareAndSwap(r, nil)
+	bf.mu.Lock()
+	if bf.readers--; bf.readers == 0 {
+		bf.cancelGuesses()
+	}
+	bf.mu.Unlock()
+	bf.release()
 	return nil
 }
 
@@ -89,7 +93,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if !bf.complete.Load() {
+	if !bf.complete.Load() && !r.quiet {
 		r.advance(off, int64(len(p)))
 	}
 	for {
@@ -99,7 +103,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		}
 		n, err := len(p), error(nil)
 		if !bf.warm(p, off) {
-			n, err = bf.cold(ctx, p, off)
+			n, err = bf.cold(ctx, p, off, r.quiet)
 		}
 		if bf.era.Load() != era {
 			continue // it was thrown away meanwhile
@@ -116,7 +120,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 // cold reads p block by block, waiting for those that are missing.
-func (bf *blockFile) cold(ctx context.Context, p []byte, off int64) (n int, err error) {
+func (bf *blockFile) cold(ctx context.Context, p []byte, off int64, quiet bool) (n int, err error) {
 	bf.prepare()
 	stop := off + int64(len(p))
 	for at := off; at < stop; {
@@ -128,105 +132,47 @@ func (bf *blockFile) cold(ctx context.Context, p []byte, off int64) (n int, err 
 		b := at / blockSize
 		part := p[at-off : min(stop, (b+1)*blockSize)-off]
 		if !bf.warm(part, at) && !bf.proven(part, at, b) {
-			f, err := bf.want(ctx, b, (stop-1)/blockSize)
+			f, err := bf.want(ctx, b, (stop-1)/blockSize, quiet)
 			if err != nil {
 				return int(at - off), err
 			}
 			if f == nil {
 				continue
 			}
-			select {
-			case <-f.done:
-			case <-ctx.Done():
-				return int(at - off), ctx.Err() // we stop waiting; the block still arrives for the next reader
-			}
-			if f.err != nil {
-				return int(at - off), f.err
-			}
-			if f.data == nil {
+			if copied, err := f.await(ctx, b, part, at); err != nil {
+				return int(at - off), err
+			} else if !copied {
 				continue
 			}
-			copy(part, f.data[at-f.first*blockSize:])
 		}
 		at += int64(len(part))
 	}
 	return len(p), nil
 }
 
-// Read-ahead begins after this much was really read in sequence: a container start jumps about, and what is read ahead of
-// a jump is thrown away. It then grows with what was read, and ends at the first jump.
+// What is asked for when an image that is not here whole is opened, before anything is known of it: Apptainer's own reads,
+// the superblock, and the beginning for whoever copies it; and the end, where squashfs has its tables (0.2 % of an image:
+// half a megabyte for 20,000 files).
 const (
-	sequential = 4 << 20
-	farthest   = 128 << 20
+	headLen = 1 << 20
+	tailLen = 512 << 10
 )
-
-// slack is how far from the expected place a read still counts as in sequence: the kernel sends its read-ahead in
-// parallel, so requests overtake each other.
-const slack = 1 << 20
-
-// advance notes a read, and asks for what will be read next if reads are in sequence.
-func (r *Reader) advance(off, n int64) {
-	r.mu.Lock()
-	if off < r.next-slack || off > r.next+slack {
-		r.run, r.asked = 0, 0
-		r.next = off + n
-	} else if off+n > r.next {
-		r.run += off + n - r.next
-		r.next = off + n
-	}
-	ahead := r.run >= sequential
-	r.mu.Unlock()
-	if ahead {
-		r.bf.stream.Store(r)
-		r.more()
-	}
-}
-
-// more asks for what comes next, as far as tokens go. It is called for each read in sequence, and by each flight that
-// ends: waiting for the reader to get there would let connections idle, all at the same time.
-func (r *Reader) more() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.run < sequential || r.closed.Load() {
-		return
-	}
-	const width = maxSpan / blockSize
-	end := r.bf.have.n - 1
-	first := max(r.asked, (r.next+blockSize-1)/blockSize)
-	ahead := min(2*r.run, farthest, r.bf.s.limit/4) // a small cache must not lose what is read ahead before it is read
-	last := min((r.next+ahead)/blockSize-1, end)
-	if last < first || last-first+1 < width && last != end {
-		return // wait until a whole request is worth it
-	}
-	r.asked = r.bf.readAhead(first, last, width)
-}
 
 // greet asks for what a container start reads first: header and tail. They are a chain of dependent reads, and squashfuse
 // has ten seconds for all of it.
 func (bf *blockFile) greet(ctx context.Context) {
 	bf.use()
 	defer bf.release()
-	end := bf.have.n - 1
-	for _, b := range []int64{0, end} { // the tables are at the very end, whatever the format
-		if !bf.reading() {
-			return // it was opened for a look, and closed
-		}
-		if _, err := bf.want(ctx, b, b); err != nil {
-			return
-		}
+	tail := max(bf.size-tailLen, 0)
+	bf.ask(classHead, []image.Span{{Off: 0, Len: headLen}, {Off: tail, Len: bf.size - tail}})
+	if !bf.reading() {
+		return // it was opened for a look, and closed
 	}
 	spans, err := image.HeadTail(readerAt{ctx, bf}, bf.size)
-	if err != nil || !bf.reading() {
+	if err != nil {
 		return // no image that can be run
 	}
-	for _, span := range spans {
-		if span.Len <= 0 || span.Off < 0 || span.Off >= bf.size || span.Len > maxSpan {
-			continue
-		}
-		if bf.readAhead(span.Off/blockSize, min(span.Off+span.Len-1, bf.size-1)/blockSize, 1); ctx.Err() != nil {
-			return
-		}
-	}
+	bf.ask(classHead, spans)
 }
 
 // readerAt is the content as an io.ReaderAt, for those who look into an image.
@@ -236,7 +182,7 @@ type readerAt struct {
 }
 
 func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
-	return (&Reader{bf: r.bf}).ReadAt(r.ctx, p, off)
+	return (&Reader{bf: r.bf, quiet: true}).ReadAt(r.ctx, p, off)
 }
 
 // fill brings everything and waits for the verification.
@@ -244,29 +190,13 @@ func (bf *blockFile) fill(ctx context.Context) error {
 	if bf.size > bf.s.limit {
 		return fmt.Errorf("%d bytes, the cache holds %d: %w", bf.size, bf.s.limit, syscall.ENOSPC)
 	}
-	const width = maxSpan / blockSize
-	for range 2 { // the second time after a mismatch
-		for b := int64(0); b < bf.have.n; {
-			bf.readAhead(b, min(b+8*width, bf.have.n)-1, width)
-			f, err := bf.want(ctx, b, min(b+width, bf.have.n)-1)
-			if err != nil {
-				return err
-			}
-			if f == nil {
-				b++
-				continue
-			}
-			select {
-			case <-f.done:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if f.err != nil {
-				return f.err
-			}
-			if f.data != nil {
-				return fmt.Errorf("%d bytes: %w", bf.size, syscall.ENOSPC)
-			}
+	for range 3 { // again after a mismatch, or if some of it was evicted meanwhile
+		unkept, err := bf.bring(ctx)
+		switch {
+		case err != nil:
+			return err
+		case unkept:
+			return fmt.Errorf("%d bytes: %w", bf.size, syscall.ENOSPC)
 		}
 		bf.verify(ctx)
 		if done, err := bf.settled(ctx); done || err != nil {

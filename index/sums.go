@@ -13,6 +13,39 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func blockSum(block []byte) uint32 { return crc32.Checksum(block, castagnoli) }
 
+// sumTable holds the checksums of the blocks of one content, in pages that are made when they are needed: most images are
+// never read as a whole.
+type sumTable struct{ pages []*[sumPage]uint32 }
+
+const sumPage = 256
+
+func newSumTable(n int64) sumTable { return sumTable{make([]*[sumPage]uint32, (n+sumPage-1)/sumPage)} }
+
+func (t sumTable) set(i int64, sum uint32) {
+	page := &t.pages[i/sumPage]
+	if *page == nil {
+		*page = new([sumPage]uint32)
+	}
+	(*page)[i%sumPage] = sum
+}
+
+// get is the checksum of block i, which was set.
+func (t sumTable) get(i int64) uint32 {
+	if page := t.pages[i/sumPage]; page != nil {
+		return page[i%sumPage]
+	}
+	return 0
+}
+
+// sumsOf are the checksums of the blocks p consists of.
+func sumsOf(p []byte) []uint32 {
+	sums := make([]uint32, 0, blocksOf(int64(len(p))))
+	for ; len(p) > 0; p = p[min(len(p), blockSize):] {
+		sums = append(sums, blockSum(p[:min(len(p), blockSize)]))
+	}
+	return sums
+}
+
 // blockSums takes the checksums of the blocks of a content that is written from its beginning in order.
 type blockSums struct {
 	whole []uint32 // of the blocks that are complete
@@ -44,25 +77,26 @@ func (s *blockSums) all() []uint32 {
 }
 
 // encodeSums is the stored form of the checksums of the blocks in have, in order, four bytes each.
-func encodeSums(have *bitmap, sums []uint32) []byte {
-	var out []byte
-	for i, sum := range sums {
-		if have.has(int64(i)) {
-			out = binary.LittleEndian.AppendUint32(out, sum)
+func encodeSums(have *bitmap, sums sumTable) []byte {
+	out := make([]byte, 0, 4*have.count())
+	for i := range have.n {
+		if have.has(i) {
+			out = binary.LittleEndian.AppendUint32(out, sums.get(i))
 		}
 	}
 	return out
 }
 
 // parseSums reads the stored form; a length that is not that of have is ErrCorrupt.
-func parseSums(have *bitmap, data []byte) ([]uint32, error) {
+func parseSums(have *bitmap, data []byte) (sumTable, error) {
 	if int64(len(data)) != 4*have.count() {
-		return nil, fmt.Errorf("%d bytes of checksums for %d blocks: %w", len(data), have.count(), ErrCorrupt)
+		return sumTable{}, fmt.Errorf("%d bytes of checksums for %d blocks: %w", len(data), have.count(), ErrCorrupt)
 	}
-	sums := make([]uint32, have.n)
+	sums := newSumTable(have.n)
 	for i := range have.n {
 		if have.has(i) {
-			sums[i], data = binary.LittleEndian.Uint32(data), data[4:]
+			sums.set(i, binary.LittleEndian.Uint32(data))
+			data = data[4:]
 		}
 	}
 	return sums, nil

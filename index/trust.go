@@ -127,11 +127,19 @@ func (bf *blockFile) warm(p []byte, off int64) bool {
 			return false // the way by check finds out what it is
 		}
 		for i := first; i <= last; i++ {
-			if !bf.touched.has(i) {
-				bf.touched.set(i)
-			}
+			bf.touch(i)
 		}
 		return true
+	}
+}
+
+// touch notes that block i is read.
+func (bf *blockFile) touch(i int64) {
+	if !bf.touched.has(i) {
+		bf.touched.set(i)
+	}
+	if bf.unread.has(i) {
+		bf.met(i)
 	}
 }
 
@@ -144,15 +152,18 @@ func (bf *blockFile) check(p []byte, off, b int64) (right, wrong bool) {
 		return false, false
 	}
 	start, n := bf.span(b, b)
-	buf := bf.s.buffer(n)
-	defer bf.s.bufs.Put(&buf)
+	buf := p
+	if int64(len(p)) < n {
+		buf = bf.s.buffer(n)
+		defer bf.s.putBuffer(buf)
+	}
 	_, err := f.ReadAt(buf, start)
 	bf.mu.Lock()
 	if bf.gen.Load() != gen || errors.Is(err, os.ErrClosed) {
 		bf.mu.Unlock()
 		return false, false // blocks went meanwhile, maybe this one: look again
 	}
-	if right = err == nil && blockSum(buf) == bf.sums[b]; right {
+	if right = err == nil && blockSum(buf) == bf.sums.get(b); right {
 		bf.trusted.set(b)
 	}
 	bf.mu.Unlock()
@@ -160,8 +171,10 @@ func (bf *blockFile) check(p []byte, off, b int64) (right, wrong bool) {
 		bf.damaged(b, err)
 		return false, true
 	}
-	bf.touched.set(b)
-	copy(p, buf[off-start:])
+	bf.touch(b)
+	if int64(len(p)) < n {
+		copy(p, buf[off-start:])
+	}
 	return true, false
 }
 
@@ -182,23 +195,29 @@ func (bf *blockFile) damaged(b int64, err error) {
 // distrust forgets blocks that turned out not to be readable.
 func (bf *blockFile) distrust(first, last int64) {
 	bf.mu.Lock()
-	gone := bf.forget(func(i int64) bool { return first <= i && i <= last })
+	gone := bf.forget(first, last, nil)
 	bf.mu.Unlock()
 	bf.s.unreserve(gone)
 }
 
-// forget takes blocks out and returns how many bytes that were; they are for unreserve. The caller holds mu.
-func (bf *blockFile) forget(which func(i int64) bool) int64 {
+// forget takes blocks of first..last out, all or those in which, and returns how many bytes that were; they are for
+// unreserve. The caller holds mu.
+func (bf *blockFile) forget(first, last int64, which *bitmap) int64 {
 	before := bf.bytes()
-	for i := range bf.have.n {
-		if which(i) {
-			bf.have.clear(i)
-			bf.trusted.clear(i)
-			bf.fresh.clear(i)
+	for i := first; i <= last; i++ {
+		if which == nil || which.has(i) {
+			bf.takeOut(i)
 		}
 	}
 	bf.complete.Store(bf.have.full())
 	bf.gen.Add(1)
 	bf.dirty, bf.verified = true, false
 	return before - bf.bytes()
+}
+
+// takeOut clears the bits of block i. The caller holds mu, and raises gen.
+func (bf *blockFile) takeOut(i int64) {
+	for _, bits := range []*bitmap{bf.have, bf.trusted, bf.fresh, bf.unread, bf.guessed} {
+		bits.clear(i)
+	}
 }
