@@ -4,7 +4,7 @@ export PATH := $(PATH):/usr/local/go/bin
 PREFIX ?= /usr/local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test race e2e crash soak vet lint fuzz bench demo check install clean
+.PHONY: all build test race e2e crash soak vet lint fuzz bench microbench demo check install clean
 
 all: build
 
@@ -49,9 +49,15 @@ lint:
 fuzz:
 	scripts/fuzz.sh $(or $(FUZZTIME),1m)
 
-# Every benchmark, with its figures: make bench [BENCH=pattern].
+# sregfs beside its peers on one emulated line, with the real Apptainer; writes scripts/bench/RESULTS.md. A part of it:
+# make bench ARGS='-count 1 -only scipy@150'.
 bench:
-	scripts/bench.sh $(BENCH)
+	scripts/setup --bench
+	scripts/bench.sh $(ARGS)
+
+# The benchmarks of the packages: make microbench [BENCH=pattern] [COUNT=6] gives benchstat something to compare.
+microbench:
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -count $(or $(COUNT),1) -timeout 60m -p 1 ./...
 
 # A Drive of its own, a mount, a run, a push, a share: a minute, nothing left behind.
 demo:

@@ -1,8 +1,10 @@
 #!/bin/bash
-# Runs the benchmarks and prints their figures: scripts/bench.sh [PATTERN]
-# COUNT=6 scripts/bench.sh >new.txt gives benchstat something to compare.
+# Runs the benchmark of scripts/bench, whose doc.go says what it measures: scripts/bench.sh [-count N] [-only REGEXP] …
+# Without a choice it takes some twenty minutes on an idle machine and writes RESULTS.md and cold-starts.svg there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$PATH:/usr/local/go/bin
-echo "sregfs $(git describe --always --dirty 2>/dev/null || echo), $(go version), $(nproc) processors, $(uname -sr)"
-exec go test -run '^$' -bench "${1:-.}" -benchmem -count "${COUNT:-1}" -timeout 60m -p 1 ./...
+program=$(mktemp -d)
+trap 'rm -rf "$program"' EXIT
+go build -o "$program/bench" ./scripts/bench
+"$program/bench" "$@"
