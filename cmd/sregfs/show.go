@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/sirupsen/logrus"
 
@@ -56,19 +57,24 @@ func (a *app) printJSON(v any, indent string) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	for _, r := range text.String() { // outside of strings, which hold no newline, it is plain
-		if unicode.IsPrint(r) || r == '\n' {
-			out.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&out, "\\u%04x", unit)
+	out := text.Bytes()
+	if bytes.ContainsFunc(out, escaped) {
+		out = nil
+		for _, r := range text.String() { // outside of strings, which hold no newline, it is plain
+			if !escaped(r) {
+				out = utf8.AppendRune(out, r)
+				continue
+			}
+			for _, unit := range utf16.Encode([]rune{r}) {
+				out = fmt.Appendf(out, "\\u%04x", unit)
+			}
 		}
 	}
-	_, err := a.out.Write(out.Bytes())
+	_, err := a.out.Write(out)
 	return err
 }
+
+func escaped(r rune) bool { return !unicode.IsPrint(r) && r != '\n' }
 
 // say prints what people like to see and scripts do not.
 func (a *app) say(format string, args ...any) {
