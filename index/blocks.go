@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -62,6 +63,8 @@ type blockStore struct {
 	limit   int64 // bytes of blocks
 	minFree int64 // bytes of the disk left to others
 
+	completeAfter time.Duration // see complete.go
+
 	mu    sync.Mutex
 	files map[contentKey]*blockFile // guarded by mu: every revision on record or in use
 	used  int64                     // guarded by mu: bytes of blocks on disk or reserved for a fetch
@@ -86,7 +89,8 @@ const (
 func openBlocks(ix *Index) (*blockStore, error) {
 	s := &blockStore{
 		dir: ix.o.CacheDir, ix: ix, drive: ix.drive, log: ix.log, limit: ix.o.CacheSize, minFree: ix.o.CacheMinFree,
-		files: map[contentKey]*blockFile{}, sched: newScheduler(), kick: make(chan struct{}, 1), looked: make(chan struct{}),
+		completeAfter: completeAfter,
+		files:         map[contentKey]*blockFile{}, sched: newScheduler(), kick: make(chan struct{}, 1), looked: make(chan struct{}),
 	}
 	if err := Private(s.dir); errors.Is(err, iofs.ErrPermission) {
 		return nil, fmt.Errorf("block cache: %w", err)
@@ -256,6 +260,7 @@ func (s *blockStore) upkeep(ctx context.Context) {
 				s.log.WithError(err).Debug("block cache: checkpoint")
 			}
 		}
+		s.completion()
 	}
 }
 
@@ -292,12 +297,25 @@ type CacheStats struct {
 	Evicted  int64    `json:"evicted"`       // bytes removed since start, to make room or by hand
 	Damaged  int64    `json:"damaged"`       // blocks found since start not to be as they were written, and fetched again
 	Bad      []string `json:"bad,omitempty"` // ids of files whose content twice did not match Drive's checksum
+
+	Fetched map[string]Traffic `json:"fetched,omitempty"` // since start, by class: demand, profile, head, around, ahead, fill, complete
+	Open    []Reading          `json:"open,omitempty"`    // the images that are open
+}
+
+// Reading is what was fetched of an image that is open.
+type Reading struct {
+	File    string             `json:"file"`
+	Ref     string             `json:"ref,omitempty"` // "" when the revision is no longer in the registry
+	Size    int64              `json:"size"`          // bytes of the image,
+	Bytes   int64              `json:"bytes"`         // of them on disk,
+	Unread  int64              `json:"unread"`        // and of these fetched for nobody, by now; bytes
+	Fetched map[string]Traffic `json:"fetched,omitempty"`
 }
 
 // CacheStats says what the block cache holds.
 func (ix *Index) CacheStats() CacheStats {
 	s := ix.blocks
-	out := CacheStats{Limit: s.limit, MinFree: s.minFree, Uncached: s.uncached.Load(), Damaged: s.damaged.Load(), Evicted: s.evicted.Load()}
+	out := CacheStats{Limit: s.limit, MinFree: s.minFree, Uncached: s.uncached.Load(), Damaged: s.damaged.Load(), Evicted: s.evicted.Load(), Fetched: traffic(&s.sched.figures)}
 	for _, bf := range s.all() {
 		if bf.bytes() > 0 {
 			out.Images++
@@ -309,8 +327,15 @@ func (ix *Index) CacheStats() CacheStats {
 		if bf.bad {
 			out.Bad = append(out.Bad, bf.key.file)
 		}
+		open := bf.readers > 0
 		bf.mu.Unlock()
+		if open {
+			out.Open = append(out.Open, Reading{
+				File: bf.key.file, Ref: bf.ref(), Size: bf.size, Bytes: bf.bytes(), Unread: bf.unread.count() * blockSize, Fetched: traffic(&bf.figures),
+			})
+		}
 	}
+	slices.SortFunc(out.Open, func(a, b Reading) int { return cmp.Compare(a.Ref+a.File, b.Ref+b.File) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out.Used = s.used

@@ -20,7 +20,7 @@ type Cached struct {
 
 	// What VerifyCache found; zero in CachedImages.
 	Checked int64   `json:"checked,omitempty"` // bytes read and compared
-	Damaged []int64 `json:"damaged,omitempty"` // numbers of blocks of 1 MiB that were not as written; they are fetched again
+	Damaged []int64 `json:"damaged,omitempty"` // numbers of blocks of 128 KiB that were not as written; they are fetched again
 	Problem string  `json:"problem,omitempty"` // what was wrong, for people
 }
 
@@ -36,11 +36,16 @@ func (ix *Index) CachedImages() []Cached {
 	return out
 }
 
-func (bf *blockFile) describe() Cached {
-	c := Cached{File: bf.key.file, Size: bf.size, Bytes: bf.bytes(), Used: time.Unix(0, bf.lastUse.Load()).UTC()}
+// ref is the name of the image, "" when the revision is no longer in the registry.
+func (bf *blockFile) ref() string {
 	if img, err := bf.s.ix.ByID(bf.key.file); err == nil && keyOf(img) == bf.key {
-		c.Ref = img.Ref.String()
+		return img.Ref.String()
 	}
+	return ""
+}
+
+func (bf *blockFile) describe() Cached {
+	c := Cached{File: bf.key.file, Ref: bf.ref(), Size: bf.size, Bytes: bf.bytes(), Used: time.Unix(0, bf.lastUse.Load()).UTC()}
 	bf.mu.Lock()
 	defer bf.mu.Unlock()
 	c.Verified, c.Pinned = bf.verified, bf.pinned

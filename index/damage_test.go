@@ -216,7 +216,7 @@ func damageAndRead(t *testing.T, srv *drivetest.Server, when string, names []str
 		report, err := ix.Check(t.Context(), index.CheckOptions{Offline: true})
 		require.NoError(t, err)
 		require.Zero(t, report.Remaining, report.Problems)
-		return report.Blocks == int64(8*len(victims))
+		return report.Bytes == int64(size*len(victims))
 	}, "they are whole and right again")
 }
 
@@ -232,7 +232,7 @@ func TestDamageIsCounted(t *testing.T) {
 	srv.ResetRequests()
 	require.True(t, bytes.Equal(content, readAll(t, open(t, ix, img), block)))
 	_, sum := fetched(srv, id)
-	require.Equal(t, int64(block), sum, "only the damaged block is fetched again")
+	require.Equal(t, int64(128<<10), sum, "only the damaged block is fetched again")
 	require.Equal(t, int64(1), ix.CacheStats().Damaged)
 	require.Empty(t, ix.CacheStats().Bad)
 
@@ -243,12 +243,12 @@ func TestDamageIsCounted(t *testing.T) {
 		list, err := ix.VerifyCache(t.Context())
 		require.NoError(t, err)
 		require.Len(t, list, 1)
-		require.Equal(t, []int64{0, 3}, list[0].Damaged)
-		require.Equal(t, int64(2*block), ix.Cached(img))
+		require.Equal(t, []int64{0, 24}, list[0].Damaged)
+		require.Equal(t, int64(4*block-256<<10), ix.Cached(img))
 		list, err = ix.VerifyCache(t.Context(), id)
 		require.NoError(t, err)
 		require.Empty(t, list[0].Problem)
-		require.Equal(t, int64(2*block), list[0].Checked)
+		require.Equal(t, int64(4*block-256<<10), list[0].Checked)
 	})
 	t.Run("without Drive it is an error, never wrong bytes", func(t *testing.T) {
 		require.NoError(t, ix.Prefetch(t.Context(), img))
@@ -285,7 +285,7 @@ func TestADeletedIndexIsMadeAgain(t *testing.T) {
 	require.NoError(t, ix.Prefetch(t.Context(), byID(t, ix, ids[0])))
 	r, err := ix.OpenImage(byID(t, ix, ids[1]))
 	require.NoError(t, err)
-	_, err = r.ReadAt(t.Context(), make([]byte, 100), 4*block)
+	_, err = r.ReadAt(t.Context(), make([]byte, 100), 0) // brings both ends
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
 	before := len(blockFiles(t, dir))

@@ -194,7 +194,7 @@ func (d *Draft) reader() (*Reader, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.base == nil {
-		base, err := d.s.ix.OpenImage(d.image)
+		base, err := d.s.ix.reader(d.image)
 		if err != nil {
 			return nil, err
 		}

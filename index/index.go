@@ -38,6 +38,7 @@ type Options struct {
 	Background   bool          // a push returns when journalled
 	CacheSize    int64         // bytes; 0 = default
 	CacheMinFree int64         // bytes; 0 = default
+	Complete     Completion    // default CompleteIdle
 	Poll         time.Duration // between polls of the changes feed; default 10 s, less than 0 = never (Refresh still works)
 	Known        bool          // Open lists nothing, not even the first time: what is on record is all there is until Refresh
 	Mount        string        // mount point, recorded for whoever finds the state in use
@@ -71,6 +72,9 @@ func (o Options) withDefaults() (Options, error) {
 	case RemoveTrash, RemoveDelete, RemoveDeny:
 	default:
 		return o, fmt.Errorf("removal %q is none of trash, delete, deny", o.Remove)
+	}
+	if o.Complete, err = ParseCompletion(string(o.Complete)); err != nil {
+		return o, err
 	}
 	if o.Poll == 0 {
 		o.Poll = defaultPoll

@@ -28,6 +28,15 @@ type Reader struct {
 // OpenImage opens img for reading and pins its revision: bytes of two revisions are never mixed. It does not wait for
 // Drive; what a container start reads first of an image that is not cached is asked for in the background.
 func (ix *Index) OpenImage(img Image) (*Reader, error) {
+	r, err := ix.reader(img)
+	if err == nil && !r.bf.complete.Load() {
+		ix.goes(r.bf.greet)
+	}
+	return r, err
+}
+
+// reader is OpenImage for ourselves: nothing is asked for before it is read.
+func (ix *Index) reader(img Image) (*Reader, error) {
 	if img.File == "" {
 		return nil, fmt.Errorf("open %s: %w", img.Ref, ErrNotImage)
 	}
@@ -35,19 +44,12 @@ func (ix *Index) OpenImage(img Image) (*Reader, error) {
 	bf.prepare()
 	bf.mu.Lock()
 	bf.readers++
-	bf.mu.Unlock()
-	r := &Reader{bf: bf}
-	if !bf.complete.Load() {
-		ix.goes(bf.greet)
-		return r, nil
-	}
-	bf.mu.Lock()
 	gen, due := bf.beginVerify() // a crash came between the last block and the verification
 	bf.mu.Unlock()
 	if due && !ix.goes(func(ctx context.Context) { bf.finishVerify(ctx, gen) }) {
 		bf.checked()
 	}
-	return r, nil
+	return &Reader{bf: bf}, nil
 }
 
 // Close gives the revision back. Reads under way may still finish. Closing twice is harmless.

@@ -93,7 +93,7 @@ func stamp(t time.Time) *time.Time {
 
 // Metafiles reads what img says of itself (labels, definition file, run script, …), with few ranged reads.
 func (ix *Index) Metafiles(ctx context.Context, img Image) (image.Meta, error) {
-	r, err := ix.OpenImage(img)
+	r, err := ix.reader(img)
 	if err != nil {
 		return image.Meta{}, err
 	}

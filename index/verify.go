@@ -205,7 +205,7 @@ func (bf *blockFile) audit(ctx context.Context) (audited, error) {
 // quota, or given up for its checksum, is asked for again at once.
 func (ix *Index) Prefetch(ctx context.Context, img Image) error {
 	ix.drive.Unpark(img.File)
-	r, err := ix.OpenImage(img)
+	r, err := ix.reader(img)
 	if err != nil {
 		return fmt.Errorf("prefetch %s: %w", img.Ref, err)
 	}
