@@ -35,16 +35,17 @@
 //
 // A Profile is what a start of a container reads of its image, in ranges of blocks of 64 KiB, by first need. It comes from
 // a Recording of what a start did read; from MergeProfiles of several; or from Startup, which follows a start through an
-// image without running anything. SetProfile and ParseProfile are how it travels with the image, in up to six public
-// properties of the Drive file:
+// image without running anything. SetProfiles and ParseProfiles are how what is known travels with the image, in up to six
+// public properties of the Drive file:
 //
 //	sregfs.profile.0 … sregfs.profile.5     at most 108 characters each: with its key 124 bytes
 //
 // Their values one after the other, to the first that is shorter than 108 or missing, are base64url without padding
 // (RFC 4648 §5) of at most 486 bytes:
 //
-//	version    1 byte    1 of recordings, 2 of Startup; readers leave other versions alone
+//	version    1 byte    1; readers leave other versions alone
 //	image      uvarint   size of the image in blocks, the last of which may be short
+//	recorded   uvarint   how many of the ranges were recorded; those behind them come from Startup alone
 //	range …              until the bytes end, in the order in which they are needed:
 //	  distance varint    from the end of the range before, 0 for the first, to its first block
 //	  more     uvarint   how many blocks it has, less one

@@ -98,13 +98,41 @@ func MergeProfiles(size int64, profiles ...Profile) Profile {
 	return r.Profile()
 }
 
-// Then is p, of an image of size bytes, and behind it what q names beside it.
-func (p Profile) Then(q Profile, size int64) Profile {
+// Profiles are what is known of the starts of an image.
+type Profiles struct {
+	Recorded Profile // what starts read
+	Static   Profile // what Startup names beside it
+}
+
+// Bytes is how many bytes both have together.
+func (p Profiles) Bytes() int64 { return p.Recorded.Bytes() + p.Static.Bytes() }
+
+// Merge is what p and q know together of the starts of an image of size bytes. Of what both have recorded, what is needed
+// first in either is in front.
+func (p Profiles) Merge(q Profiles, size int64) Profiles {
+	return MergeProfiles(size, p.Recorded, q.Recorded).then(slices.Concat(p.Static, q.Static), size)
+}
+
+// then are the profiles of which p was recorded, and the ranges beside it were not.
+func (p Profile) then(static []Span, size int64) Profiles {
 	r := NewRecording(size)
-	for _, s := range slices.Concat(p, q) {
+	for _, s := range p {
 		r.Read(s.Off, s.Len)
 	}
-	return r.Profile()
+	recorded := len(r.list)
+	for _, s := range static {
+		r.Read(s.Off, s.Len)
+	}
+	return Profiles{r.profile(r.list[:recorded]), r.profile(r.list[recorded:])}
+}
+
+// Record is p after a start that read what q names. The head of an image is the first that a start reads: one that begins
+// elsewhere found the rest in the kernel's memory, so it goes behind what was read before.
+func (p Profiles) Record(q Profile, size int64) Profiles {
+	if len(q) > 0 && q[0].Off == 0 {
+		return p.Merge(Profiles{Recorded: q}, size)
+	}
+	return Profile(slices.Concat(p.Recorded, q)).then(p.Static, size)
 }
 
 // A Recording turns the reads of one start into a Profile. It is not safe for concurrent use. It takes no more memory
@@ -143,9 +171,12 @@ func (r *Recording) Read(off, n int64) bool {
 func (r *Recording) Full() bool { return len(r.list) >= maxProfileBlocks }
 
 // Profile is what was recorded so far.
-func (r *Recording) Profile() Profile {
-	p := make(Profile, len(r.list))
-	for i, b := range r.list {
+func (r *Recording) Profile() Profile { return r.profile(r.list) }
+
+// profile is that of these blocks.
+func (r *Recording) profile(list []int64) Profile {
+	p := make(Profile, len(list))
+	for i, b := range list {
 		p[i] = Span{b * ProfileBlock, min(ProfileBlock, r.size-b*ProfileBlock)}
 	}
 	return p.Join(0)

@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
@@ -23,6 +24,11 @@ func profileOf(size int64, reads ...image.Span) image.Profile {
 	return r.Profile()
 }
 
+// recorded are profiles that know p alone, as they come back from their coded form.
+func recorded(p image.Profile) image.Profiles {
+	return image.Profiles{Recorded: p, Static: image.Profile{}}
+}
+
 // sane requires what every profile of an image of size bytes holds to: whole blocks inside the image, none twice, ranges
 // that don't touch, within MaxProfile.
 func sane(t *testing.T, p image.Profile, size int64) {
@@ -41,6 +47,19 @@ func sane(t *testing.T, p image.Profile, size int64) {
 	}
 	for _, s := range p {
 		require.False(t, seen[s.Off/block-1], "ranges touch at %d", s.Off)
+	}
+	require.LessOrEqual(t, p.Bytes(), int64(image.MaxProfile))
+}
+
+// saneBoth requires it of what is known of an image's starts: nothing of it is known twice.
+func saneBoth(t *testing.T, p image.Profiles, size int64) {
+	t.Helper()
+	sane(t, p.Recorded, size)
+	sane(t, p.Static, size)
+	for _, s := range p.Static {
+		for b := s.Off; b < s.Off+s.Len; b += block {
+			require.False(t, covers(p.Recorded, b, 1), "at %d", b)
+		}
 	}
 	require.LessOrEqual(t, p.Bytes(), int64(image.MaxProfile))
 }
@@ -137,47 +156,57 @@ func TestProfileTravelsInProperties(t *testing.T) {
 	for range 300 {
 		size := 1 + rnd.Int64N(1<<rnd.IntN(42))
 		p := anyProfile(rnd, size, rnd.IntN(60))
-		props := p.Properties(image.Recorded, size)
+		props := recorded(p).Properties(size)
 		within(t, image.Metadata{Properties: props})
 		require.LessOrEqual(t, len(props), 6)
-		got, _, err := image.ParseProfile(props, size)
+		got, err := image.ParseProfiles(props, size)
 		require.NoError(t, err)
-		sane(t, got, size)
+		saneBoth(t, got, size)
 		if len(p) == 0 {
 			require.Empty(t, props)
-			require.Nil(t, got)
+			require.Zero(t, got)
 			continue
 		}
-		require.Equal(t, p, got, "sixty ranges fit as they are")
+		require.Equal(t, recorded(p), got, "sixty ranges fit as they are")
 	}
 }
 
-// On this machine a profile is kept as it is, however long.
-func TestProfileEncode(t *testing.T) {
+// On this machine profiles are kept as they are, however long.
+func TestProfilesEncode(t *testing.T) {
 	const size = 50 << 30
 	rnd := rand.New(rand.NewPCG(9, 10))
-	for _, from := range []image.Origin{image.Recorded, image.Static} {
-		p := anyProfile(rnd, size, 500)
-		got, origin, err := image.DecodeProfile(p.Encode(from, size), size)
+	for _, p := range []image.Profiles{
+		recorded(anyProfile(rnd, size, 500)),
+		{Recorded: image.Profile{}, Static: anyProfile(rnd, size, 500)},
+		recorded(anyProfile(rnd, size, 400)).Merge(image.Profiles{Static: anyProfile(rnd, size, 100)}, size),
+	} {
+		got, err := image.DecodeProfiles(p.Encode(size), size)
 		require.NoError(t, err)
 		require.Equal(t, p, got)
-		require.Equal(t, from, origin)
-		_, origin, err = image.ParseProfile(p.Properties(from, size), size)
-		require.NoError(t, err)
-		require.Equal(t, from, origin, "in properties too")
 	}
-	_, _, err := image.DecodeProfile(nil, size)
+	_, err := image.DecodeProfiles(nil, size)
 	require.ErrorIs(t, err, image.ErrCorrupt)
 }
 
-func TestProfileThen(t *testing.T) {
+// What is known comes from many starts, on several machines, and from the image alone.
+func TestProfilesMerge(t *testing.T) {
 	const size = 100 * block
-	first := profileOf(size, image.Span{Off: 50 * block, Len: block}, image.Span{Off: 10 * block, Len: block})
-	second := profileOf(size, image.Span{Off: 0, Len: block}, image.Span{Off: 50 * block, Len: block}, image.Span{Off: 30 * block, Len: block})
-	require.Equal(t, profileOf(size, image.Span{Off: 50 * block, Len: block}, image.Span{Off: 10 * block, Len: block}, image.Span{Off: 0, Len: block},
-		image.Span{Off: 30 * block, Len: block}), first.Then(second, size))
-	require.Equal(t, first, first.Then(first, size))
-	require.Equal(t, first, image.Profile(nil).Then(first, size))
+	at := func(list ...int64) image.Profile {
+		var spans []image.Span
+		for _, b := range list {
+			spans = append(spans, image.Span{Off: b * block, Len: 1})
+		}
+		return profileOf(size, spans...)
+	}
+	static := image.Profiles{Static: at(0, 90, 40, 50)}
+	first := static.Record(at(0, 90, 20, 40), size)
+	require.Equal(t, image.Profiles{Recorded: at(0, 90, 20, 40), Static: at(50)}, first, "what was recorded is known for sure")
+	require.Equal(t, image.Profiles{Recorded: at(0, 90, 20, 40, 60), Static: at(50)}, first.Record(at(60, 20), size), "the kernel had the beginning")
+	require.Equal(t, image.Profiles{Recorded: at(0, 90, 20, 60, 40), Static: at(50)}, first.Record(at(0, 90, 60), size), "a start of its own")
+	require.Equal(t, first, first.Record(nil, size))
+	require.Equal(t, first, first.Merge(static, size))
+	require.Equal(t, first, static.Merge(first, size))
+	require.Equal(t, first.Bytes(), int64(5*block))
 }
 
 func TestProfileTooLongForProperties(t *testing.T) {
@@ -189,27 +218,38 @@ func TestProfileTooLongForProperties(t *testing.T) {
 		}
 		return r.Profile()
 	}
+	// sent returns p as another machine gets it.
+	sent := func(t *testing.T, p image.Profiles, size int64) image.Profiles {
+		got, err := image.ParseProfiles(p.Properties(size), size)
+		require.NoError(t, err)
+		saneBoth(t, got, size)
+		return got
+	}
 	t.Run("is joined", func(t *testing.T) {
 		const size = 100 << 20
 		p := every(size, 4)
 		require.Len(t, p, 400)
-		got, _, err := image.ParseProfile(p.Properties(image.Recorded, size), size)
-		require.NoError(t, err)
-		sane(t, got, size)
-		require.Less(t, len(got), len(p))
+		got := sent(t, recorded(p), size)
+		require.Less(t, len(got.Recorded), len(p))
 		for _, s := range p {
-			require.True(t, covers(got, s.Off, s.Len), "nothing is lost")
+			require.True(t, covers(got.Recorded, s.Off, s.Len), "nothing is lost")
 		}
 	})
 	t.Run("is cut at the end", func(t *testing.T) {
 		const size = 50 << 30
 		p := every(size, 1000)
 		require.Len(t, p, 819)
-		got, _, err := image.ParseProfile(p.Properties(image.Recorded, size), size)
-		require.NoError(t, err)
-		sane(t, got, size)
-		require.Greater(t, len(got), 100)
-		require.Equal(t, p[:len(got)], got, "what is needed last goes")
+		got := sent(t, recorded(p), size)
+		require.Greater(t, len(got.Recorded), 100)
+		require.Equal(t, p[:len(got.Recorded)], got.Recorded, "what is needed last goes")
+	})
+	t.Run("is cut where it was not recorded", func(t *testing.T) {
+		const size = 50 << 30
+		p := image.Profiles{Recorded: every(size, 1000)[:50], Static: every(size, 999)}
+		got := sent(t, p, size)
+		require.Equal(t, p.Recorded, got.Recorded)
+		require.Greater(t, len(got.Static), 50)
+		require.Equal(t, p.Static[:len(got.Static)], got.Static)
 	})
 }
 
@@ -220,47 +260,55 @@ func TestProfileFormat(t *testing.T) {
 	p[1].Len = size - p[1].Off
 	code := []byte{1}
 	code = binary.AppendUvarint(code, 3687)
-	code = append(code, 0, 2)
+	code = append(code, 2, 0, 2)
 	code = append(binary.AppendVarint(code, 3679-3), 7)
 	code = append(binary.AppendVarint(code, 100-3687), 0)
-	require.Equal(t, []byte{1, 0xe7, 0x1c, 0, 2, 0xb8, 0x39, 7, 0x85, 0x38, 0}, code)
-	require.Equal(t, map[string]string{"sregfs.profile.0": "AeccAAK4OQeFOAA"}, p.Properties(image.Recorded, size))
-	got, _, err := image.ParseProfile(map[string]string{"sregfs.profile.0": "AeccAAK4OQeFOAA", "maintainer": "ann@uni.edu"}, size)
+	require.Equal(t, []byte{1, 0xe7, 0x1c, 2, 0, 2, 0xb8, 0x39, 7, 0x85, 0x38, 0}, code)
+	known := image.Profiles{Recorded: p[:2], Static: p[2:]}
+	require.Equal(t, map[string]string{"sregfs.profile.0": "AeccAgACuDkHhTgA"}, known.Properties(size))
+	got, err := image.ParseProfiles(map[string]string{"sregfs.profile.0": "AeccAgACuDkHhTgA", "maintainer": "ann@uni.edu"}, size)
 	require.NoError(t, err)
-	require.Equal(t, p, got)
+	require.Equal(t, known, got)
 }
 
 func TestParseProfileRefuses(t *testing.T) {
 	const size = 100 * block
-	good := profileOf(size, image.Span{Off: 5 * block, Len: 1}).Properties(image.Recorded, size)
-	_, _, err := image.ParseProfile(good, size)
+	good := recorded(profileOf(size, image.Span{Off: 5 * block, Len: 1})).Properties(size)
+	_, err := image.ParseProfiles(good, size)
 	require.NoError(t, err)
-	_, _, err = image.ParseProfile(good, size+1)
+	_, err = image.ParseProfiles(good, size+1)
 	require.ErrorIs(t, err, image.ErrCorrupt, "another image's")
 	for name, c := range map[string]struct {
 		text string
 		want error
 	}{
 		"no base64":         {"%%%", image.ErrCorrupt},
-		"a later version":   {"AwA", image.ErrUnsupported},
-		"nothing more":      {"AQ", image.ErrCorrupt},
-		"half a range":      {"AWQA", image.ErrCorrupt},
-		"before the image":  {"AWQBAA", image.ErrCorrupt},
-		"behind the image":  {"AWTIAQA", image.ErrCorrupt},
-		"beyond the image":  {"AWQAZA", image.ErrCorrupt},
-		"an endless number": {"AWT_____________AA", image.ErrCorrupt},
+		"a later version":   {coded(2, 0), image.ErrUnsupported},
+		"nothing more":      {coded(1), image.ErrCorrupt},
+		"no ranges counted": {coded(1, 100), image.ErrCorrupt},
+		"half a range":      {coded(1, 100, 1, 0), image.ErrCorrupt},
+		"before the image":  {coded(1, 100, 1, 1, 0), image.ErrCorrupt},
+		"behind the image":  {coded(1, 100, 1, 200, 1, 0), image.ErrCorrupt},
+		"beyond the image":  {coded(1, 100, 0, 0, 100), image.ErrCorrupt},
+		"an endless number": {coded(1, 100, 1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0), image.ErrCorrupt},
 		"too long":          {strings.Repeat("A", 109), image.ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, _, err := image.ParseProfile(map[string]string{"sregfs.profile.0": c.text}, size)
+			p, err := image.ParseProfiles(map[string]string{"sregfs.profile.0": c.text}, size)
 			require.ErrorIs(t, err, c.want)
-			require.Nil(t, p)
+			require.Zero(t, p)
 		})
 	}
-	p, _, err := image.ParseProfile(map[string]string{"sregfs.profile.1": "AQ"}, size)
+	p, err := image.ParseProfiles(map[string]string{"sregfs.profile.1": coded(1)}, size)
 	require.NoError(t, err, "no beginning: no profile")
-	require.Nil(t, p)
+	require.Zero(t, p)
+	p, err = image.ParseProfiles(map[string]string{"sregfs.profile.0": coded(1, 100, 9, 0, 0)}, size)
+	require.NoError(t, err, "more were said to be recorded than there are")
+	require.Len(t, p.Recorded, 1)
 }
+
+// coded is what a property holds of these bytes.
+func coded(b ...byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 func TestSetProfile(t *testing.T) {
 	const size = 1 << 40
@@ -279,34 +327,34 @@ func TestSetProfile(t *testing.T) {
 		}
 		require.LessOrEqual(t, len(props), image.MaxProperties)
 	}
-	patch(image.SetProfile(props, long, image.Recorded, size))
+	patch(image.SetProfiles(props, recorded(long), size))
 	require.Len(t, props, 2+6)
-	patch(image.SetProfile(props, short, image.Recorded, size))
+	patch(image.SetProfiles(props, recorded(short), size))
 	require.Len(t, props, 2+1, "what the shorter one does not need goes")
-	got, _, err := image.ParseProfile(props, size)
+	got, err := image.ParseProfiles(props, size)
 	require.NoError(t, err)
-	require.Equal(t, short, got)
-	require.Empty(t, image.SetProfile(props, short, image.Recorded, size).Properties, "nothing changes")
-	require.Len(t, image.SetProfile(props, long[:1], image.Recorded, size).Properties, 6, "another machine may set a longer one at this moment")
-	require.NotEmpty(t, image.SetProfile(props, short, image.Static, size).Properties)
-	patch(image.SetProfile(props, nil, image.Recorded, size))
+	require.Equal(t, recorded(short), got)
+	require.Empty(t, image.SetProfiles(props, recorded(short), size).Properties, "nothing changes")
+	require.Len(t, image.SetProfiles(props, recorded(long[:1]), size).Properties, 6, "another machine may set a longer one at this moment")
+	require.NotEmpty(t, image.SetProfiles(props, image.Profiles{Static: short}, size).Properties)
+	patch(image.SetProfiles(props, recorded(nil), size))
 	require.Len(t, props, 2)
 
 	for i := len(props); i < image.MaxProperties-1; i++ {
 		props[strings.Repeat("x", i)] = "another application's"
 	}
-	patch(image.SetProfile(props, long, image.Recorded, size))
+	patch(image.SetProfiles(props, recorded(long), size))
 	require.Len(t, props, image.MaxProperties, "others have left room for one")
-	got, _, err = image.ParseProfile(props, size)
+	got, err = image.ParseProfiles(props, size)
 	require.NoError(t, err)
-	require.Equal(t, long[:len(got)], got)
-	require.NotEmpty(t, got)
+	require.Equal(t, long[:len(got.Recorded)], got.Recorded)
+	require.NotEmpty(t, got.Recorded)
 }
 
 // A profile that came with an image takes no room from its labels.
 func TestProfileLeavesLabelsTheirRoom(t *testing.T) {
 	const size = 1 << 40
-	profile := anyProfile(rand.New(rand.NewPCG(7, 8)), size, 200).Properties(image.Recorded, size)
+	profile := recorded(anyProfile(rand.New(rand.NewPCG(7, 8)), size, 200)).Properties(size)
 	require.Len(t, profile, 6)
 	labels := map[string]string{}
 	for i := range 30 {
@@ -323,19 +371,20 @@ func TestProfileLeavesLabelsTheirRoom(t *testing.T) {
 }
 
 func FuzzProfile(f *testing.F) {
-	f.Add("AeccAAK4OQeFOAA", "", int64(241627136))
+	f.Add("AeccAgACuDkHhTgA", "", int64(241627136))
 	f.Add(strings.Repeat("AQEB", 27), "AAAA", int64(1))
 	f.Fuzz(func(t *testing.T, one, two string, size int64) {
-		p, _, err := image.ParseProfile(map[string]string{"sregfs.profile.0": one, "sregfs.profile.1": two}, size)
+		p, err := image.ParseProfiles(map[string]string{"sregfs.profile.0": one, "sregfs.profile.1": two}, size)
 		requireOwn(t, err)
-		sane(t, p, size)
-		if len(p) == 0 {
+		saneBoth(t, p, size)
+		if len(p.Recorded)+len(p.Static) == 0 {
 			return
 		}
-		again, _, err := image.ParseProfile(p.Properties(image.Recorded, size), size)
+		again, err := image.ParseProfiles(p.Properties(size), size)
 		require.NoError(t, err)
 		require.Equal(t, p, again)
-		sane(t, image.MergeProfiles(size, p, p.Join(1<<20)), size)
+		saneBoth(t, p.Merge(image.Profiles{Recorded: p.Static, Static: p.Recorded}, size), size)
+		saneBoth(t, p.Record(p.Static.Join(1<<20), size), size)
 	})
 }
 
@@ -349,13 +398,13 @@ func FuzzProfileOfReads(f *testing.F) {
 		}
 		p := r.Profile()
 		sane(t, p, size)
-		props := p.Properties(image.Recorded, size)
+		props := recorded(p).Properties(size)
 		within(t, image.Metadata{Properties: props})
-		got, _, err := image.ParseProfile(props, size)
+		got, err := image.ParseProfiles(props, size)
 		require.NoError(t, err)
-		sane(t, got, size)
+		saneBoth(t, got, size)
 		if len(p) > 0 {
-			require.True(t, covers(got[:1], p[0].Off, p[0].Len), "what is needed first comes first")
+			require.True(t, covers(got.Recorded[:1], p[0].Off, p[0].Len), "what is needed first comes first")
 		}
 	})
 }

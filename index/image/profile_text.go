@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,7 +13,8 @@ import (
 // This file is the form in which a profile travels with its image, in public properties of the Drive file. The package
 // documentation describes it.
 const (
-	profilePrefix = ownPrefix + "profile."
+	profilePrefix  = ownPrefix + "profile."
+	profileVersion = 1
 	// profileWidth is what one property holds, in base64 characters; the keys have one digit.
 	profileWidth = MaxProperty - len(profilePrefix) - 1
 	// maxProfileGap is the largest gap between ranges that is filled to make a profile fit: at 40 MB/s it costs 50 ms,
@@ -20,41 +22,22 @@ const (
 	maxProfileGap = 2 << 20
 )
 
-// Origin is what a profile was made of. It is the version of its coded form, too.
-type Origin byte
-
-// The origins of profiles.
-const (
-	Recorded Origin = 1 // what starts read
-	Static   Origin = 2 // the image alone: Startup
-)
-
-func (o Origin) String() string {
-	switch o {
-	case Recorded:
-		return "recorded"
-	case Static:
-		return "static"
-	}
-	return "none"
-}
-
 // profileKey is the key of the property that holds part i.
 func profileKey(i int) string { return profilePrefix + strconv.Itoa(i) }
 
 // IsProfile tells whether the property key is part of a start-up profile.
 func IsProfile(key string) bool { return strings.HasPrefix(key, profilePrefix) }
 
-// Properties returns the properties that hold p, a profile of an image of size bytes; none if p is empty. What does not
+// Properties returns the properties that hold p, profiles of an image of size bytes; none if both are empty. What does not
 // fit in freeProperties of them is first joined, at the cost of bytes, and then cut off at the end.
-func (p Profile) Properties(from Origin, size int64) map[string]string {
-	return p.properties(from, size, freeProperties)
+func (p Profiles) Properties(size int64) map[string]string {
+	return p.properties(size, freeProperties)
 }
 
 // properties is Properties in at most n properties.
-func (p Profile) properties(from Origin, size int64, n int) map[string]string {
+func (p Profiles) properties(size int64, n int) map[string]string {
 	props := map[string]string{}
-	text := p.text(from, size, n*profileWidth)
+	text := p.text(size, n*profileWidth)
 	for i := 0; text != ""; i++ {
 		part := text[:min(len(text), profileWidth)]
 		props[profileKey(i)] = part
@@ -64,11 +47,11 @@ func (p Profile) properties(from Origin, size int64, n int) map[string]string {
 }
 
 // text is p in at most n characters, "" if that is nothing.
-func (p Profile) text(from Origin, size int64, n int) string {
+func (p Profiles) text(size int64, n int) string {
 	room := base64.RawURLEncoding.DecodedLen(n)
-	code := p.encode(from, size, room)
+	code := p.encode(size, room)
 	for gap := int64(ProfileBlock); code.cut && gap <= maxProfileGap; gap *= 2 {
-		code = p.Join(gap).encode(from, size, room)
+		code = Profiles{p.Recorded.Join(gap), p.Static.Join(gap)}.encode(size, room)
 	}
 	if code.ranges == 0 {
 		return ""
@@ -83,40 +66,44 @@ type profileCode struct {
 	cut    bool // not all are
 }
 
-// Encode is all of p, a profile of an image of size bytes, for DecodeProfile: what the properties hold, at any length.
-func (p Profile) Encode(from Origin, size int64) []byte {
-	return p.encode(from, size, math.MaxInt).bytes
-}
+// Encode is all of p, profiles of an image of size bytes, for DecodeProfiles: what the properties hold, at any length.
+func (p Profiles) Encode(size int64) []byte { return p.encode(size, math.MaxInt).bytes }
 
 // encode writes as many ranges as fit in room bytes.
-func (p Profile) encode(from Origin, size int64, room int) (c profileCode) {
-	c.bytes = binary.AppendUvarint([]byte{byte(from)}, uint64(profileBlocks(size)))
-	end := int64(0)
-	for _, s := range p {
+func (p Profiles) encode(size int64, room int) (c profileCode) {
+	head := binary.AppendUvarint([]byte{profileVersion}, uint64(profileBlocks(size)))
+	room -= len(binary.AppendUvarint(head, uint64(len(p.Recorded))))
+	end, recorded := int64(0), 0
+	var ranges []byte
+	for i, s := range slices.Concat(p.Recorded, p.Static) {
 		first, n := s.Off/ProfileBlock, profileBlocks(s.Len)
-		next := binary.AppendUvarint(binary.AppendVarint(c.bytes, first-end), uint64(n-1))
+		next := binary.AppendUvarint(binary.AppendVarint(ranges, first-end), uint64(n-1))
 		if len(next) > room {
 			c.cut = true
-			return c
+			break
 		}
-		c.bytes, end = next, first+n
+		ranges, end = next, first+n
 		c.ranges++
+		if i < len(p.Recorded) {
+			recorded++
+		}
 	}
+	c.bytes = append(binary.AppendUvarint(head, uint64(recorded)), ranges...)
 	return c
 }
 
 // profileBlocks is how many blocks n bytes take.
 func profileBlocks(n int64) int64 { return (n + ProfileBlock - 1) / ProfileBlock }
 
-// ParseProfile reads the profile of an image of size bytes from its properties; nil if there is none. ErrUnsupported if it
-// has a later version, ErrCorrupt if it is damaged, or was made of other content. Whatever the properties hold, a profile
-// stays inside the image and within MaxProfile.
-func ParseProfile(props map[string]string, size int64) (Profile, Origin, error) {
+// ParseProfiles reads the profiles of an image of size bytes from its properties; they are empty if there are none.
+// ErrUnsupported if they have a later version, ErrCorrupt if they are damaged, or were made of other content. Whatever the
+// properties hold, profiles stay inside the image and together within MaxProfile.
+func ParseProfiles(props map[string]string, size int64) (Profiles, error) {
 	var text strings.Builder
 	for i := range freeProperties {
 		part := props[profileKey(i)]
 		if len(part) > profileWidth {
-			return nil, 0, fmt.Errorf("%w: start-up profile", ErrCorrupt)
+			return Profiles{}, fmt.Errorf("%w: start-up profile", ErrCorrupt)
 		}
 		text.WriteString(part)
 		if len(part) < profileWidth {
@@ -126,69 +113,69 @@ func ParseProfile(props map[string]string, size int64) (Profile, Origin, error) 
 	b, err := base64.RawURLEncoding.DecodeString(text.String())
 	switch {
 	case err != nil:
-		return nil, 0, fmt.Errorf("%w: start-up profile: %w", ErrCorrupt, err)
+		return Profiles{}, fmt.Errorf("%w: start-up profile: %w", ErrCorrupt, err)
 	case len(b) == 0:
-		return nil, 0, nil
+		return Profiles{}, nil
 	}
-	return DecodeProfile(b, size)
+	return DecodeProfiles(b, size)
 }
 
-// DecodeProfile reads what Encode wrote. Errors are those of ParseProfile.
-func DecodeProfile(b []byte, size int64) (Profile, Origin, error) {
-	if len(b) == 0 {
-		return nil, 0, fmt.Errorf("%w: empty start-up profile", ErrCorrupt)
+// DecodeProfiles reads what Encode wrote. Errors are those of ParseProfiles.
+func DecodeProfiles(b []byte, size int64) (Profiles, error) {
+	if len(b) > 0 && b[0] != profileVersion {
+		return Profiles{}, fmt.Errorf("start-up profile of version %d: %w", b[0], ErrUnsupported)
 	}
-	from := Origin(b[0])
-	if from != Recorded && from != Static {
-		return nil, 0, fmt.Errorf("start-up profile of version %d: %w", b[0], ErrUnsupported)
+	var head [2]uint64 // blocks of the image, ranges that were recorded
+	at := 1
+	for i := range head {
+		v, n := binary.Uvarint(b[min(at, len(b)):])
+		if n <= 0 {
+			return Profiles{}, fmt.Errorf("%w: start-up profile", ErrCorrupt)
+		}
+		head[i] = v
+		at += n
 	}
-	p, err := decodeRanges(b[1:], size)
-	if err != nil {
-		return nil, 0, err
-	}
-	return p, from, nil
-}
-
-// decodeRanges reads the form behind the version.
-func decodeRanges(b []byte, size int64) (Profile, error) {
-	blocks, n := binary.Uvarint(b)
-	if n <= 0 || blocks != uint64(profileBlocks(size)) {
-		return nil, fmt.Errorf("%w: start-up profile of another image", ErrCorrupt)
+	blocks := head[0]
+	if blocks != uint64(profileBlocks(size)) {
+		return Profiles{}, fmt.Errorf("%w: start-up profile of another image", ErrCorrupt)
 	}
 	r := NewRecording(size)
-	end := int64(0)
-	for b = b[n:]; len(b) > 0; {
-		step, n := binary.Varint(b)
+	end, recorded := int64(0), 0
+	for i := uint64(0); at < len(b); i++ {
+		step, n := binary.Varint(b[at:])
 		if n <= 0 {
-			return nil, fmt.Errorf("%w: start-up profile", ErrCorrupt)
+			return Profiles{}, fmt.Errorf("%w: start-up profile", ErrCorrupt)
 		}
-		more, m := binary.Uvarint(b[n:])
+		more, m := binary.Uvarint(b[at+n:])
 		if m <= 0 {
-			return nil, fmt.Errorf("%w: start-up profile", ErrCorrupt)
+			return Profiles{}, fmt.Errorf("%w: start-up profile", ErrCorrupt)
 		}
-		b = b[n+m:]
+		at += n + m
 		first := end + step
 		if first < 0 || first >= int64(blocks) || more >= blocks-uint64(first) {
-			return nil, fmt.Errorf("%w: start-up profile goes beyond the image", ErrCorrupt)
+			return Profiles{}, fmt.Errorf("%w: start-up profile goes beyond the image", ErrCorrupt)
 		}
 		end = first + int64(more) + 1
 		r.Read(first*ProfileBlock, (end-first)*ProfileBlock)
+		if i < head[1] {
+			recorded = len(r.list)
+		}
 	}
-	return r.Profile(), nil
+	return Profiles{r.profile(r.list[:recorded]), r.profile(r.list[recorded:])}, nil
 }
 
-// SetProfile returns the patch that gives a file with these properties the profile p, for its image of size bytes, in
-// place of the one it has; an empty p takes that away. The patch has no properties if nothing changes. If something does,
-// it says all of the profile, so that of two profiles that are set at the same time one is left, not parts of both. If
-// others have taken the room, the profile is the shorter.
-func SetProfile(props map[string]string, p Profile, from Origin, size int64) Patch {
+// SetProfiles returns the patch that gives a file with these properties the profiles p, for its image of size bytes, in
+// place of those it has; empty ones take them away. The patch has no properties if nothing changes. If something does,
+// it says all of the profiles, so that of two that are set at the same time one is left, not parts of both. If
+// others have taken the room, the profiles are the shorter.
+func SetProfiles(props map[string]string, p Profiles, size int64) Patch {
 	taken := 0
 	for k := range props {
 		if !IsProfile(k) {
 			taken++
 		}
 	}
-	want := p.properties(from, size, max(0, min(freeProperties, MaxProperties-taken)))
+	want := p.properties(size, max(0, min(freeProperties, MaxProperties-taken)))
 	patch := Patch{Properties: map[string]*string{}}
 	changes := false
 	for k, old := range props {

@@ -106,14 +106,14 @@ func (d started) profile() image.Profile {
 // parsed is p as another machine gets it.
 func parsed(t *testing.T, p image.Profile, size int64) image.Profile {
 	t.Helper()
-	got, _, err := image.ParseProfile(p.Properties(image.Recorded, size), size)
+	got, err := image.ParseProfiles(image.Profiles{Recorded: p}.Properties(size), size)
 	require.NoError(t, err)
-	return got
+	return got.Recorded
 }
 
 // characters is how long p is in properties.
 func characters(p image.Profile, size int64) (n int) {
-	for _, v := range p.Properties(image.Recorded, size) {
+	for _, v := range (image.Profiles{Recorded: p}).Properties(size) {
 		n += len(v)
 	}
 	return n
