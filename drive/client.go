@@ -32,6 +32,7 @@ type Options struct {
 	Auth        *Auth              // who asks; nil: every call fails with ErrSignIn
 	Connections int                // connections for content each way, default 16; other calls have their own
 	Timeout     time.Duration      // how long passing faults are retried without progress, default 60 s
+	Bandwidth   Bandwidth          // default no limits
 	UserAgent   string             // default "sregfs"
 	Log         logrus.FieldLogger // nil: silent
 }
@@ -86,13 +87,14 @@ func New(o Options) (*Client, error) {
 			answered: time.Second, cut: 100 * time.Millisecond, longest: 32 * time.Second, away: 3 * time.Second,
 		},
 	}
+	bandwidth := newLines(o.Bandwidth)
 	spare := newTransport(0, 0)
 	spare.DisableKeepAlives = true
 	connect := func(idle, most int) *http.Client {
 		base := newTransport(idle, most)
 		c.bases = append(c.bases, base)
 		return &http.Client{
-			Transport:     &wire{base: base, spare: spare, auth: o.Auth, pass: c.pass, home: root, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count},
+			Transport:     &wire{base: base, spare: spare, auth: o.Auth, pass: c.pass, home: root, agent: or(o.UserAgent, defaultAgent), times: &c.times, count: &c.count, lines: bandwidth},
 			CheckRedirect: redirect,
 		}
 	}

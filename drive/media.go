@@ -73,6 +73,9 @@ func (d *download) run(ctx context.Context) error {
 	r := d.c.retrier(op{name: "files.get alt=media", file: d.f.ID, units: unitsDownload, slots: d.c.reads})
 	for {
 		before := d.n
+		if err := d.c.yield(ctx); err != nil {
+			return r.explain(ctx, err)
+		}
 		err := r.attempt(ctx, d.once)
 		if err == nil {
 			return nil

@@ -52,6 +52,12 @@ func (d *watchdog) move(n int) {
 	}
 }
 
+// hold stops the watch while it is we who let nothing move, until again is called.
+func (d *watchdog) hold() (again func()) {
+	d.timer.Stop()
+	return func() { d.watch(d.times.idle) }
+}
+
 // explain tells a request the watchdog ended from others.
 func (d *watchdog) explain(err error) error {
 	var s stalled
@@ -70,6 +76,7 @@ type body struct {
 	last   bool          // the request's body: at its end the wait for the reply begins
 	closed func()        // nil for the request's body
 	most   int64         // bytes still taken of a reply
+	lane   *lane         // nil: its bandwidth is not limited
 }
 
 // maxReply bounds a reply that is not content, in bytes: a page of 1000 files with all they may hold has a sixth of it.
@@ -80,7 +87,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if !b.last && b.most >= 0 && int64(len(p)) > b.most {
 		p = p[:b.most+1] // the one more tells that it goes on
 	}
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.pass(p)
 	b.bytes.Add(int64(n))
 	b.count.moved.Store(time.Now().UnixNano())
 	if b.most -= int64(n); b.most < 0 && !b.last {
@@ -93,6 +100,22 @@ func (b *body) Read(p []byte) (int, error) {
 		err = b.dog.explain(err) // the end of the body is not one the watchdog made
 	case n > 0:
 		b.dog.move(n)
+	}
+	return n, err
+}
+
+// pass reads what the bandwidth allows.
+func (b *body) pass(p []byte) (int, error) {
+	if b.lane == nil || len(p) == 0 {
+		return b.ReadCloser.Read(p)
+	}
+	most, unused, err := b.lane.take(b.dog.ctx, len(p))
+	if err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p[:most])
+	if n < most {
+		unused(most - n)
 	}
 	return n, err
 }

@@ -56,6 +56,7 @@ type wire struct {
 	agent string
 	times *times
 	count *counters
+	lines *lines
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -167,7 +168,7 @@ func (w *wire) once(t *try, base http.RoundTripper, token string) (*http.Respons
 		return nil, t.dog.explain(err)
 	}
 	t.dog.watch(w.times.idle)
-	answer := &body{ReadCloser: resp.Body, dog: t.dog, count: w.count, bytes: &w.count.in, closed: t.end, most: maxReply}
+	answer := &body{ReadCloser: resp.Body, dog: t.dog, count: w.count, bytes: &w.count.in, closed: t.end, most: maxReply, lane: w.lane(&w.lines.down, t)}
 	if resp.StatusCode == http.StatusPartialContent {
 		answer.most = math.MaxInt64 // whoever asked for a range reads no more than that
 	}
@@ -183,13 +184,21 @@ func (w *wire) once(t *try, base http.RoundTripper, token string) (*http.Respons
 	return nil, parseError(resp.StatusCode, resp.Header, text)
 }
 
+// lane is the way of a body of t along l, nil if nothing has to wait there.
+func (w *wire) lane(l *line, t *try) *lane {
+	if !w.lines.limited(l) {
+		return nil
+	}
+	return &lane{all: w.lines, line: l, hold: t.dog.hold}
+}
+
 // watchBody lets the bytes of the request's body keep its watchdog quiet.
 func (w *wire) watchBody(t *try) {
 	if t.req.Body == nil || t.req.Body == http.NoBody {
 		return
 	}
 	wrap := func(rc io.ReadCloser) io.ReadCloser {
-		return &body{ReadCloser: rc, dog: t.dog, count: w.count, bytes: &w.count.out, last: true}
+		return &body{ReadCloser: rc, dog: t.dog, count: w.count, bytes: &w.count.out, last: true, lane: w.lane(&w.lines.up, t)}
 	}
 	t.req.Body = wrap(t.req.Body)
 	if fresh := t.req.GetBody; fresh != nil {

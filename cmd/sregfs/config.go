@@ -31,6 +31,8 @@ type settings struct {
 	Storage     string        // where pull puts images
 	Thumbnail   string        // picture of pushed images; "" is our robot
 	Timeout     time.Duration // how long passing faults are retried
+	Bandwidth   bwlimit       // of all that goes to and comes from Drive
+	Prefetch    rate          // of what is fetched before anybody waits for it
 	Progress    string        // style of progress
 	Quiet       bool
 	Debug       bool
@@ -52,6 +54,8 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.StringVar(&s.Storage, "storage", "", "where pull puts images (SREGISTRY_STORAGE; default ~/.singularity/shub)")
 	f.StringVar(&s.Thumbnail, "thumbnail", "", "picture of pushed images, PNG, JPEG or GIF (SREGISTRY_THUMBNAIL; default: a robot)")
 	f.DurationVar(&s.Timeout, "timeout", 60*time.Second, "how long a passing fault of Drive or the network is retried")
+	f.Var(&s.Bandwidth, "bwlimit", "most bytes a second, like 10M, or 1M:10M for up and down; off: no limit")
+	f.Var(&s.Prefetch, "bwlimit-prefetch", "most bytes a second of what is fetched ahead; of --bwlimit it has what is left anyway")
 	f.StringVar(&s.Progress, "progress", progressAuto, "how progress is shown: auto, bar, plain, json or none")
 	f.BoolVarP(&s.Quiet, "quiet", "q", false, "print results only")
 	f.BoolVar(&s.Debug, "debug", false, "print what happens, in detail")

@@ -124,7 +124,10 @@ func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, fun
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := drive.New(drive.Options{URL: a.set.URL, Auth: auth, Timeout: a.set.Timeout, UserAgent: "sregfs/" + version, Log: a.log}) //nolint:contextcheck // a client lives as long as the index
+	client, err := drive.New(drive.Options{ //nolint:contextcheck // a client lives as long as the index
+		URL: a.set.URL, Auth: auth, Timeout: a.set.Timeout, UserAgent: "sregfs/" + version, Log: a.log,
+		Bandwidth: drive.Bandwidth{Up: a.set.Bandwidth.up, Down: a.set.Bandwidth.down, Background: a.set.Prefetch.n},
+	})
 	if err != nil {
 		return nil, nil, err
 	}
