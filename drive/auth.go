@@ -56,6 +56,7 @@ type Auth struct {
 
 	mu       sync.Mutex // guards what follows, and writing the token file
 	token    *oauth2.Token
+	consent  Consent     // that token comes from
 	dead     string      // the refresh token that was refused: not to be tried again
 	stamp    os.FileInfo // of the token file when it was read
 	keepFile bool        // the token file belongs to the Python tool: new tokens stay in memory
@@ -196,6 +197,26 @@ func (a *Auth) SignedIn() bool {
 	return a.token.Valid() || a.refreshable()
 }
 
+// Consent is when the grant at hand was given, and ends.
+func (a *Auth) Consent() Consent {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.reload()
+	return a.consent
+}
+
+// Project is the number of the Google Cloud project that the client belongs to, "" if its id does not tell.
+func (a *Auth) Project() string {
+	if a.conf == nil {
+		return ""
+	}
+	number, _, _ := strings.Cut(a.conf.ClientID, "-")
+	if strings.Trim(number, "0123456789") != "" {
+		return ""
+	}
+	return number
+}
+
 // SignIn is a name for the grant at hand: equal for the same client and the same consent, "" if there is no lasting one.
 // It tells nothing of them.
 func (a *Auth) SignIn() string {
@@ -251,12 +272,18 @@ func (a *Auth) accessToken(ctx context.Context) (token, grant string, err error)
 	if t, ok := a.current(); ok { // the one before us fetched it
 		return t.AccessToken, a.grant(t), nil
 	}
-	t, err := a.fetch(ctx)
-	if err != nil {
-		return "", "", err
+	for {
+		t, from, err := a.fetch(ctx)
+		if err != nil {
+			return "", "", err
+		}
+		if a.keep(t, from) {
+			return t.AccessToken, a.grant(t), nil
+		}
+		if t, ok := a.current(); ok {
+			return t.AccessToken, a.grant(t), nil
+		}
 	}
-	a.keep(t)
-	return t.AccessToken, a.grant(t), nil
 }
 
 // current is the token at hand, if it is good for a request.
@@ -278,45 +305,52 @@ func (a *Auth) reject(token string) {
 	}
 }
 
-// fetch asks the token endpoint, with the refresh token or the key. Callers hold turn.
-func (a *Auth) fetch(ctx context.Context) (*oauth2.Token, error) {
+// fetch asks the token endpoint, with the key or the refresh token from. Callers hold turn.
+func (a *Auth) fetch(ctx context.Context) (token *oauth2.Token, from string, err error) {
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, a.http)
 	if a.key != nil {
-		token, err := a.key.TokenSource(ctx).Token()
-		return token, tokenError(ctx, err)
+		token, err = a.key.TokenSource(ctx).Token()
+		return token, "", tokenError(ctx, err)
 	}
 	a.mu.Lock()
 	worth, old := a.refreshable(), a.token
 	a.mu.Unlock()
 	if !worth {
-		return nil, &Error{Op: "oauth", Kind: ErrSignIn}
+		return nil, "", &Error{Op: "oauth", Kind: ErrSignIn}
 	}
-	token, err := a.conf.TokenSource(ctx, &oauth2.Token{RefreshToken: old.RefreshToken}).Token()
+	from = old.RefreshToken
+	token, err = a.conf.TokenSource(ctx, &oauth2.Token{RefreshToken: from}).Token()
 	if err = tokenError(ctx, err); errors.Is(err, ErrSignIn) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		a.dead = old.RefreshToken
+		a.dead = from
 		if a.reload(); a.token.Valid() { // somebody signed in meanwhile
-			return a.token, nil
+			return a.token, a.token.RefreshToken, nil
 		}
 	}
-	return token, err
+	return token, from, err
 }
 
-// keep makes token the one to use, and saves it.
-func (a *Auth) keep(token *oauth2.Token) {
+// keep makes token, which the refresh token from gave, the one to use, and saves it. It does not, and says so, if somebody
+// signed in or out while it was fetched: theirs counts.
+func (a *Auth) keep(token *oauth2.Token, from string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.reload(); a.key == nil && (a.token == nil || a.token.RefreshToken != from) {
+		return false
+	}
 	a.keepLocked(token)
+	return true
 }
 
 // keepLocked is keep for callers who hold mu.
 func (a *Auth) keepLocked(token *oauth2.Token) {
 	a.token, a.dead = token, ""
+	a.consent.note(token)
 	if !a.opts.Save || a.opts.Token == "" || a.key != nil || a.keepFile {
 		return
 	}
-	stamp, err := saveToken(a.opts.Token, token)
+	stamp, err := saveToken(a.opts.Token, token, a.consent)
 	if err != nil {
 		a.opts.Log.WithError(err).Warn("the refreshed token could not be saved; it is good until this process ends")
 		return

@@ -4,19 +4,16 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	_ "embed"
 	"errors"
 	"fmt"
-	"html/template"
-	iofs "io/fs"
+	"io"
 	"net"
-	"net/http"
 	"net/url"
-	"os"
-	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/oauth2"
 )
@@ -27,14 +24,12 @@ type Login struct {
 	// wait for the person.
 	Prompt func(url string) error
 	// Paste, if not nil, asks the person for the address the browser was sent to in the end. It is for
-	// browsers on another machine, which cannot reach our listener. Whichever comes first counts.
-	Paste func(ctx context.Context) (string, error)
+	// browsers on another machine, which cannot reach our listener. Whichever comes first counts. It is asked
+	// again, with the problem, when what it gave was not that address; an error of its own ends the sign-in.
+	Paste func(ctx context.Context, problem error) (string, error)
 	// Page is what the browser says when all went well; "" = a plain sentence.
 	Page string
 }
-
-// closeWait is how long the browser may take to fetch the last page.
-const closeWait = 2 * time.Second
 
 // Login signs a person in: it listens on a loopback port, lets them give consent in their browser, exchanges
 // the code that comes back, and saves the token. PKCE and state bind the answer to this very sign-in
@@ -51,52 +46,69 @@ func (a *Auth) Login(ctx context.Context, l Login) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	listen, redirect, err := a.redirect(l.Paste != nil)
+	listen, redirect, err := a.redirect(ctx, l.Paste != nil)
 	if err != nil {
 		return err
 	}
 	conf := *a.conf
-	s := &signIn{auth: a, conf: &conf, page: l.Page, state: rand.Text(), verifier: oauth2.GenerateVerifier()}
-	if listen != "" {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
-		if err != nil {
-			return fmt.Errorf("sign in: %w", err)
-		}
-		if redirect.Port() == "0" {
-			redirect.Host = listener.Addr().String()
-		}
-		stop := s.serve(listener, redirect) //nolint:contextcheck // stop shows the last page also after a cancel
-		defer stop()
+	s := &signIn{
+		auth: a, conf: &conf, page: l.Page, state: rand.Text(), verifier: oauth2.GenerateVerifier(),
+		answers: make(chan answer, 1), over: make(chan struct{}),
+	}
+	stop := func() {}
+	if listen != nil {
+		stop = s.serve(listen, redirect) //nolint:contextcheck // stop shows the last page also after a cancel
 	}
 	conf.RedirectURL = redirect.String()
-	consent := conf.AuthCodeURL(s.state, oauth2.AccessTypeOffline, oauth2.SetAuthURLParam("prompt", "consent"), oauth2.S256ChallengeOption(s.verifier))
-	if err := l.Prompt(consent); err != nil {
-		return fmt.Errorf("sign in: %w", err)
+	if s.err = s.run(ctx, l); s.err != nil {
+		s.err = fmt.Errorf("sign in: %w", s.err)
 	}
-	return s.wait(ctx, l.Paste)
+	close(s.over)
+	stop()
+	return s.err
 }
 
-// redirect decides where the browser is sent after consent, and where to listen for it; "" for nowhere.
-func (a *Auth) redirect(paste bool) (listen string, to *url.URL, err error) {
+// redirect decides where the browser is sent after consent, and listens for it there; nil where nobody can.
+func (a *Auth) redirect(ctx context.Context, paste bool) (net.Listener, *url.URL, error) {
+	listen := func(address string) (net.Listener, error) { return (&net.ListenConfig{}).Listen(ctx, "tcp", address) }
 	if a.kind == KindInstalled { // Google takes any port for these
-		return "127.0.0.1:0", &url.URL{Scheme: "http", Host: "127.0.0.1:0", Path: "/"}, nil
+		l, err := listen("127.0.0.1:0")
+		if err != nil {
+			return nil, nil, fmt.Errorf("sign in: %w", err)
+		}
+		return l, &url.URL{Scheme: "http", Host: l.Addr().String(), Path: "/"}, nil
 	}
-	var other *url.URL
+	var (
+		other *url.URL
+		taken error
+	)
 	for _, text := range a.uris {
 		u, err := url.Parse(text)
 		if err != nil || u.Host == "" {
 			continue
 		}
-		if u.Scheme == "http" && onThisMachine(u) {
-			u.Path = or(u.Path, "/")
-			return net.JoinHostPort("127.0.0.1", or(u.Port(), "80")), u, nil
-		}
 		other = or(other, u)
+		if u.Scheme != "http" || !onThisMachine(u) {
+			continue
+		}
+		u.Path = or(u.Path, "/")
+		host := u.Hostname()
+		if host == "localhost" {
+			host = "127.0.0.1"
+		}
+		l, err := listen(net.JoinHostPort(host, or(u.Port(), "80")))
+		if err == nil {
+			return l, u, nil
+		}
+		other, taken = u, err
 	}
-	if other == nil || !paste {
-		return "", nil, fmt.Errorf("%w: a client of type Web needs the redirect URI http://localhost:PORT/ in the Google Cloud console; a client of type Desktop app needs none", ErrCredentials)
+	switch {
+	case other != nil && paste:
+		return nil, other, nil
+	case taken != nil:
+		return nil, nil, fmt.Errorf("sign in: the client of type Web sends the browser to %s, and nobody can listen there: %w", other, taken)
 	}
-	return "", other, nil
+	return nil, nil, fmt.Errorf("%w: a client of type Web needs the redirect URI http://localhost:PORT/ in the Google Cloud console; a client of type Desktop app needs none", ErrCredentials)
 }
 
 // signIn is one sign-in under way.
@@ -104,56 +116,16 @@ type signIn struct {
 	auth            *Auth
 	conf            *oauth2.Config
 	page            string
-	state, verifier string // secrets
-	answers         chan answer
+	state, verifier string      // secrets
+	answers         chan answer // the browser's first answer
+	over            chan struct{}
+	err             error // how it went, once over is closed
 }
 
-// answer is what consent led to, and where to say how it went.
+// answer is what consent led to.
 type answer struct {
-	code   string
-	err    error
-	result chan<- error
-}
-
-// serve answers the browser until the returned function is called, which waits for everything to end.
-func (s *signIn) serve(l net.Listener, at *url.URL) (stop func()) {
-	s.answers = make(chan answer)
-	over := make(chan struct{}) // closed by stop: answers nobody waits for any more
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		// Under another name only a page of a stranger comes here, whose server gave out our address as its own.
-		if r.URL.Path != at.Path || r.Host != at.Host || r.Method != http.MethodGet {
-			http.NotFound(w, r)
-			return
-		}
-		code, err := s.read(r.URL.Query())
-		if errors.Is(err, errForeign) {
-			http.Error(w, "This is not the answer to the sign-in under way.", http.StatusBadRequest)
-			return
-		}
-		result := make(chan error, 1)
-		select {
-		case s.answers <- answer{code, err, result}:
-			err = <-result
-		case <-over:
-			err = errors.New("the sign-in is over")
-		}
-		s.show(w, err)
-	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = server.Serve(l) // always ErrServerClosed
-	}()
-	return func() {
-		close(over)
-		ctx, cancel := context.WithTimeout(context.Background(), closeWait) //nolint:forbidigo // the last page is shown also after a cancel
-		defer cancel()
-		_ = server.Shutdown(ctx) // lets the last page reach the browser
-		_ = server.Close()
-		<-ended
-	}
+	code string
+	err  error
 }
 
 var errForeign = errors.New("not the answer to this sign-in")
@@ -172,62 +144,99 @@ func (s *signIn) read(q url.Values) (code string, err error) {
 	return code, nil
 }
 
-// wait takes the first answer, from the browser or the person, and makes a token of it.
-func (s *signIn) wait(ctx context.Context, paste func(context.Context) (string, error)) error {
-	pasted := make(chan answer, 1)
-	if paste != nil {
+// run brings the person to the consent page, and makes a token of the first answer, from the browser or the person.
+func (s *signIn) run(ctx context.Context, l Login) error {
+	consent := s.conf.AuthCodeURL(s.state, oauth2.AccessTypeOffline, oauth2.SetAuthURLParam("prompt", "consent"), oauth2.S256ChallengeOption(s.verifier))
+	if err := l.Prompt(consent); err != nil {
+		return err
+	}
+	pasted := make(chan error, 1)
+	if l.Paste != nil {
 		pasteCtx, cancel := context.WithCancel(ctx)
-		ended := make(chan struct{})
-		defer func() { cancel(); <-ended }()
-		go func() {
-			defer close(ended)
-			text, err := paste(pasteCtx)
-			var code string
-			if err == nil {
-				code, err = s.readPasted(text)
-			}
-			pasted <- answer{code: code, err: err}
-		}()
+		var asking sync.WaitGroup
+		asking.Go(func() { pasted <- s.byPaste(pasteCtx, l.Paste) })
+		defer asking.Wait()
+		defer cancel()
 	}
-	var got answer
 	select {
-	case got = <-s.answers:
-	case got = <-pasted:
+	case got := <-s.answers:
+		if got.err != nil {
+			return got.err
+		}
+		return s.exchange(ctx, got.code)
+	case err := <-pasted:
+		return err
 	case <-ctx.Done():
-		return fmt.Errorf("sign in: %w", ctx.Err())
+		return ctx.Err()
 	}
-	err := got.err
-	if err == nil {
-		err = s.exchange(ctx, got.code)
+}
+
+// byPaste makes a token of what the person pastes, and asks until it is one.
+func (s *signIn) byPaste(ctx context.Context, paste func(context.Context, error) (string, error)) error {
+	var (
+		before  string // earlier lines, of which this may be the rest
+		problem error
+	)
+	for {
+		text, err := paste(ctx, problem)
+		switch {
+		case errors.Is(err, io.EOF) && problem != nil:
+			return &Error{Op: "oauth", Kind: ErrSignIn, Err: problem}
+		case errors.Is(err, io.EOF):
+			return &Error{Op: "oauth", Kind: ErrSignIn, Err: errors.New("no address was pasted")}
+		case err != nil:
+			return err
+		}
+		if text = unwrap(text); text == "" {
+			continue
+		}
+		if strings.HasPrefix(text, "http") {
+			before = ""
+		}
+		code, err := s.readPasted(text)
+		if errors.Is(err, errForeign) && before != "" {
+			code, err = s.readPasted(before + text)
+		}
+		before += text
+		var e *Error
+		switch {
+		case errors.Is(err, errForeign):
+			problem = fmt.Errorf("that is %w; paste the whole address from the browser's address bar", errForeign)
+			continue
+		case err != nil:
+			return err
+		}
+		err = s.exchange(ctx, code)
+		if errors.As(err, &e) && e.Reason == "invalid_grant" { // a part of a code, or an old one
+			problem = errors.New("that address does not hold the whole code, or is an old one; paste the whole address from the browser's address bar")
+			continue
+		}
+		return err
 	}
-	if got.result != nil {
-		got.result <- err
-	}
-	if err != nil {
-		return fmt.Errorf("sign in: %w", err)
-	}
-	return nil
+}
+
+// unwrap takes out what gets into an address on its way through a terminal, a mail or a chat.
+func unwrap(text string) string {
+	text = strings.NewReplacer("\x1b[200~", "", "\x1b[201~", "").Replace(text) // bracketed paste
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("\"'`<>\u200b\u2018\u2019\u201c\u201d", r) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // readPasted takes the code out of what the person pasted: the whole address, or its query.
 func (s *signIn) readPasted(text string) (string, error) {
-	text = strings.TrimSpace(text)
 	if _, query, ok := strings.Cut(text, "?"); ok {
 		text = query
 	}
 	query, _, _ := strings.Cut(text, "#")
 	q, err := url.ParseQuery(query)
 	if err != nil {
-		err = errForeign // and nothing of the text: it holds the code
+		return "", errForeign // and nothing of the text: it holds the code
 	}
-	code := ""
-	if err == nil {
-		code, err = s.read(q)
-	}
-	if errors.Is(err, errForeign) {
-		err = fmt.Errorf("that is %w; paste the whole address from the browser's address bar", err)
-	}
-	return code, err
+	return s.read(q)
 }
 
 // exchange makes a token of the code, and keeps it.
@@ -244,83 +253,7 @@ func (s *signIn) exchange(ctx context.Context, code string) error {
 	s.auth.mu.Lock()
 	defer s.auth.mu.Unlock()
 	s.auth.keepFile = false // this grant is ours, whoever wrote the file before
+	s.auth.consent = Consent{Given: time.Now().UTC().Truncate(time.Second)}
 	s.auth.keepLocked(token)
 	return nil
-}
-
-//go:embed login.html
-var loginPage string
-
-var pages = template.Must(template.New("login").Parse(loginPage))
-
-// show tells the browser how it went.
-func (s *signIn) show(w http.ResponseWriter, err error) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Referrer-Policy", "no-referrer") // our own address holds the code
-	text := or(s.page, "You are signed in. You can close this page and go back to the terminal.")
-	if err != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		text = Sentence(err)
-	}
-	_ = pages.Execute(w, map[string]any{"OK": err == nil, "Text": text}) // a browser that left needs no page
-}
-
-// Logout withdraws the grant at Google and removes the token file. The file goes even if Google could not
-// be told; then the error says so.
-func (a *Auth) Logout(ctx context.Context) error {
-	select {
-	case a.turn <- struct{}{}:
-		defer func() { <-a.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	a.mu.Lock()
-	a.reload()
-	token := a.token
-	a.token, a.stamp = nil, nil
-	var err error
-	if a.opts.Token != "" && a.key == nil {
-		if err = os.Remove(a.opts.Token); errors.Is(err, iofs.ErrNotExist) {
-			err = nil
-		}
-	}
-	a.mu.Unlock()
-	if token == nil || a.key != nil {
-		return err
-	}
-	return errors.Join(err, a.revoke(ctx, or(token.RefreshToken, token.AccessToken)))
-}
-
-// revoke withdraws a grant (RFC 7009).
-func (a *Auth) revoke(ctx context.Context, token string) error {
-	body := strings.NewReader(url.Values{"token": {token}}.Encode())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, revokeURL(a.conf.Endpoint.TokenURL), body)
-	if err != nil {
-		return errors.New("the address to withdraw the grant at is not valid")
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := a.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("signed out here, but the grant was not withdrawn: %w", &Error{Op: "oauth", Kind: kindOfFault(err), Err: bare(err)})
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= http.StatusInternalServerError {
-		return fmt.Errorf("signed out here, but the grant was not withdrawn: %w", &Error{Op: "oauth", Status: resp.StatusCode, Kind: ErrTimeout})
-	}
-	return nil // a refusal means that the grant had ended already
-}
-
-// revokeURL is where the grants of a token endpoint are withdrawn: at Google one address for all of its
-// token endpoints, elsewhere beside it.
-func revokeURL(token string) string {
-	u, err := url.Parse(token)
-	if err != nil {
-		return ""
-	}
-	if u.Hostname() == "accounts.google.com" || strings.HasSuffix(u.Hostname(), ".googleapis.com") {
-		return "https://oauth2.googleapis.com/revoke"
-	}
-	u.Path, u.RawQuery = path.Join(path.Dir(or(u.Path, "/")), "revoke"), ""
-	return u.String()
 }

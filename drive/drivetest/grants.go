@@ -56,11 +56,12 @@ type code struct {
 	issuedAccess, issuedGrant string // what it was exchanged for: revoked if the code comes a second time
 }
 
-// consent is a consent page that has been shown and not answered.
+// consent is a consent page that has been shown.
 type consent struct {
 	ask     ask
 	browser string // cookie of the browser that was shown it
 	expires time.Time
+	answer  string // where its answer sent the browser, "" without one yet; guarded by the authority's mu
 }
 
 // grantState is what survives a restart, as the file has it.
@@ -80,12 +81,12 @@ type authority struct {
 	mu       sync.Mutex // guards what follows, and writing path
 	state    grantState
 	codes    map[string]*code
-	consents map[string]consent
+	consents map[string]*consent
 }
 
 // openAuthority reads the state in dir, or begins a new one.
 func openAuthority(dir string, now func() time.Time) (*authority, error) {
-	a := &authority{now: now, codes: map[string]*code{}, consents: map[string]consent{}}
+	a := &authority{now: now, codes: map[string]*code{}, consents: map[string]*consent{}}
 	a.state = grantState{
 		V: 1, Access: map[string]access{}, Grants: map[string]refreshGrant{}, Service: map[string]map[string][]byte{},
 		Client: oauthClient{ID: "640411111" + digits(3) + "-" + random(16) + ".apps.googleusercontent.com", Secret: "GOCSPX-" + random(21), Name: "sregfs"},
@@ -129,7 +130,7 @@ func (a *authority) save() error {
 	now := a.now()
 	maps.DeleteFunc(a.state.Access, func(_ string, t access) bool { return now.After(t.Expires.Add(24 * time.Hour)) })
 	maps.DeleteFunc(a.codes, func(_ string, c *code) bool { return now.After(c.expires) })
-	maps.DeleteFunc(a.consents, func(_ string, c consent) bool { return now.After(c.expires) })
+	maps.DeleteFunc(a.consents, func(_ string, c *consent) bool { return now.After(c.expires) })
 	if a.path == "" {
 		return nil
 	}

@@ -65,6 +65,8 @@ type tokenReply struct {
 	Refresh   string `json:"refresh_token,omitempty"`
 	Scope     string `json:"scope,omitempty"`
 	Type      string `json:"token_type"`
+	// GrantEnds is in how many seconds the refresh token ends; the service gives it for those that do.
+	GrantEnds int `json:"refresh_token_expires_in,omitempty"`
 }
 
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
@@ -80,11 +82,12 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 	var reply tokenReply
 	var fault *oauthError
+	life := s.meter.get().GrantLife
 	switch kind := r.PostForm.Get("grant_type"); kind {
 	case "authorization_code":
-		reply, fault = s.auth.exchange(r)
+		reply, fault = s.auth.exchange(r, life)
 	case "refresh_token":
-		reply, fault = s.auth.refresh(r, s.meter.get().GrantLife)
+		reply, fault = s.auth.refresh(r, life)
 	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
 		reply, fault = s.auth.assert(r)
 	case "":
@@ -122,7 +125,7 @@ func (a *authority) identify(r *http.Request) (string, *oauthError) {
 }
 
 // exchange turns an authorization code into tokens, once. A code that comes again ends the tokens it gave.
-func (a *authority) exchange(r *http.Request) (tokenReply, *oauthError) {
+func (a *authority) exchange(r *http.Request, life time.Duration) (tokenReply, *oauthError) {
 	client, fault := a.identify(r)
 	if fault != nil {
 		return tokenReply{}, fault
@@ -155,7 +158,11 @@ func (a *authority) exchange(r *http.Request) (tokenReply, *oauthError) {
 	if err := a.save(); err != nil {
 		return tokenReply{}, &oauthError{500, "internal_failure", err.Error()}
 	}
-	return tokenReply{Access: c.issuedAccess, Refresh: c.issuedGrant, Scope: strings.Join(c.scopes, " ")}, nil
+	reply := tokenReply{Access: c.issuedAccess, Refresh: c.issuedGrant, Scope: strings.Join(c.scopes, " ")}
+	if c.offline {
+		reply.GrantEnds = int(life.Seconds())
+	}
+	return reply, nil
 }
 
 // verify checks the proof that whoever has the code also asked for it (PKCE, RFC 7636).
@@ -210,7 +217,11 @@ func (a *authority) refresh(r *http.Request, life time.Duration) (tokenReply, *o
 	if err := a.save(); err != nil {
 		return tokenReply{}, &oauthError{500, "internal_failure", err.Error()}
 	}
-	return tokenReply{Access: access, Scope: strings.Join(scopes, " ")}, nil
+	reply := tokenReply{Access: access, Scope: strings.Join(scopes, " ")}
+	if life > 0 {
+		reply.GrantEnds = int((life - a.now().Sub(g.Issued)).Seconds())
+	}
+	return reply, nil
 }
 
 func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
