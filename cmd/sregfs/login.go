@@ -2,12 +2,17 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
+	"os/user"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -19,9 +24,10 @@ func (a *app) loginCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "login",
 		Short: "Sign in to Google Drive",
-		Long: `Open the browser to let sregfs use your Drive, and keep the sign-in for later
-commands. Where this machine has no browser, --noauth_local_webserver prints the
-address to open elsewhere, and takes the address the browser ends on.`,
+		Long: `Open the browser ($BROWSER, or the desktop's own) to let sregfs use your Drive,
+and keep the sign-in for later commands. Where this machine has no browser,
+--noauth_local_webserver prints the address to open elsewhere, and takes the
+address the browser ends on. A mount that is running goes on with the new sign-in.`,
 		Example: "  sregfs login\n  sregfs login --noauth_local_webserver",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,7 +41,7 @@ address to open elsewhere, and takes the address the browser ends on.`,
 			}
 			l := drive.Login{Prompt: a.prompt(cmd.Context(), noBrowser)}
 			if noBrowser {
-				l.Paste = a.paste
+				l.Paste = a.pasted()
 			}
 			if err := auth.Login(cmd.Context(), l); exitCode(err) == exitError {
 				return &codedError{text: sentence(err), code: exitSignIn} // whatever it was, nobody is signed in
@@ -51,47 +57,113 @@ address to open elsewhere, and takes the address the browser ends on.`,
 }
 
 // prompt shows the address to visit, and opens it where there is a browser.
-func (a *app) prompt(ctx context.Context, noBrowser bool) func(url string) error {
-	return func(url string) error {
+func (a *app) prompt(ctx context.Context, noBrowser bool) func(address string) error {
+	return func(address string) error {
 		if noBrowser {
-			fmt.Fprintf(a.out, "Go to the following address in a browser:\n\n    %s\n\n", url)
-			fmt.Fprintln(a.out, "It ends on an address that begins with http://127.0.0.1 and may not load. Paste that address here:")
+			fmt.Fprintf(a.out, "Go to the following address in a browser:\n\n    %s\n\n", address)
+			to, port := redirectOf(address)
+			if port != "" {
+				fmt.Fprintf(a.out, "If that browser is on another machine, run this there first, and you are done when you have allowed it:\n\n    %s\n\n", tunnel(port))
+			}
+			fmt.Fprintf(a.out, "Or let it end on an address that begins with %s and may not load. Paste that address here:\n", to)
 			return nil
 		}
-		fmt.Fprintf(a.out, "Your browser has been opened to visit:\n\n    %s\n\n", url)
-		fmt.Fprintln(a.out, "If your browser is on another machine, run this again with --noauth_local_webserver.")
-		if opener, err := exec.LookPath("xdg-open"); err == nil {
-			browser := exec.CommandContext(context.WithoutCancel(ctx), opener, url)
-			if err := browser.Start(); err != nil {
-				a.log.Debugf("open the browser: %v", err)
-				return nil
-			}
-			return browser.Process.Release()
+		fmt.Fprintf(a.out, "Your browser has been opened to visit:\n\n    %s\n\n", address)
+		hint := "If none has opened, visit that address yourself. If your browser is on another machine,"
+		if !a.openBrowser(ctx, address) {
+			hint = "No browser was found here: visit that address yourself. If your browser is on another machine,"
 		}
+		fmt.Fprintln(a.out, hint+"\nrun this again with --noauth_local_webserver.")
 		return nil
 	}
 }
 
-// paste reads the address the browser ended on. The read of a terminal can't
-// be interrupted, so it is left behind when ctx ends: the process ends then.
-func (a *app) paste(ctx context.Context) (string, error) {
+// redirectOf is where the consent page at address sends the browser in the end, and the port of this machine that this
+// leads to, "" if it does not lead here.
+func redirectOf(address string) (to, port string) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", ""
+	}
+	back, err := url.Parse(u.Query().Get("redirect_uri"))
+	if err != nil {
+		return "", ""
+	}
+	if back.Scheme == "http" {
+		port = cmp.Or(back.Port(), "80")
+	}
+	return back.String(), port
+}
+
+// tunnel is the command that makes port of this machine the same port of the one it is run on.
+func tunnel(port string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "THIS_MACHINE"
+	}
+	if who, err := user.Current(); err == nil {
+		host = who.Username + "@" + host
+	}
+	return fmt.Sprintf("ssh -N -L %[1]s:127.0.0.1:%[1]s %[2]s", port, host)
+}
+
+// openBrowser opens the person's browser at address, and says whether it found one. BROWSER is a list of commands,
+// separated by colons, of which the first that is there is taken; %s in one stands for the address, which is its last
+// argument otherwise (https://docs.python.org/3/library/webbrowser.html, xdg-open(1)).
+func (a *app) openBrowser(ctx context.Context, address string) bool {
+	for _, command := range append(strings.Split(os.Getenv("BROWSER"), ":"), "xdg-open") {
+		words := strings.Fields(command)
+		if len(words) == 0 {
+			continue
+		}
+		path, err := exec.LookPath(words[0])
+		if err != nil {
+			continue
+		}
+		if !strings.Contains(command, "%s") {
+			words = append(words, "%s")
+		}
+		for i := range words {
+			words[i] = strings.ReplaceAll(words[i], "%s", address)
+		}
+		browser := exec.CommandContext(context.WithoutCancel(ctx), path, words[1:]...)
+		browser.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // ^C ends the sign-in, not the browser
+		if err := browser.Start(); err != nil {
+			a.log.Debugf("open the browser: %v", err)
+			continue
+		}
+		_ = browser.Process.Release()
+		return true
+	}
+	return false
+}
+
+// pasted gives the lines the person types, and tells what was wrong with the last one.
+func (a *app) pasted() func(ctx context.Context, problem error) (string, error) {
+	in := bufio.NewReader(os.Stdin)
 	type answer struct {
 		line string
 		err  error
 	}
-	read := make(chan answer, 1)
-	go func() {
-		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-		if err == io.EOF && line != "" {
-			err = nil
+	return func(ctx context.Context, problem error) (string, error) {
+		if problem != nil {
+			fmt.Fprintf(a.out, "No, %v:\n", problem)
 		}
-		read <- answer{strings.TrimSpace(line), err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case got := <-read:
-		return got.line, got.err
+		read := make(chan answer, 1)
+		// The read of a terminal can't be interrupted, so it is left behind when ctx ends: the process ends then.
+		go func() {
+			line, err := in.ReadString('\n')
+			if errors.Is(err, io.EOF) && line != "" {
+				err = nil
+			}
+			read <- answer{line, err}
+		}()
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case got := <-read:
+			return got.line, got.err
+		}
 	}
 }
 

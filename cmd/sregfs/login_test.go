@@ -111,10 +111,26 @@ func TestLogin(t *testing.T) {
 		require.Contains(t, s.end().ok(t), "Authentication successful.\n")
 		ann.sregfs("search").ok(t)
 	})
+	t.Run("through the tunnel", func(t *testing.T) {
+		s := ann.login("--noauth_local_webserver")
+		require.Contains(t, s.visit(s.redirect), "Signed in")
+		s.end().ok(t)
+	})
 	t.Run("nonsense pasted", func(t *testing.T) {
 		s := ann.login("--noauth_local_webserver")
 		_, err := io.WriteString(s.in, "http://127.0.0.1:1/?state=guess&code=4/abc\n")
 		require.NoError(t, err)
-		oneLine(t, s.end(), exitSignIn)
+		require.NoError(t, s.in.Close())
+		r := s.end()
+		oneLine(t, r, exitSignIn, "paste the whole address")
+		require.Contains(t, r.out, "No, that is not the answer to this sign-in")
+	})
+	t.Run("pasted badly, then well", func(t *testing.T) {
+		s := ann.login("--noauth_local_webserver")
+		_, err := io.WriteString(s.in, "ls -l\n\n \""+s.redirect[:40]+"\r\n"+s.redirect[40:]+"\" \n")
+		require.NoError(t, err)
+		r := s.end()
+		require.Contains(t, r.ok(t), "Authentication successful.\n")
+		require.Regexp(t, `(?m)^    ssh -N -L (\d+):127\.0\.0\.1:\d+ \S+@\S+$`, r.out)
 	})
 }
