@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"sregfs/drive/drivetest"
@@ -25,6 +26,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 		return
+	}
+	// Else the race detector lets each process sleep a second before it exits.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -142,12 +147,24 @@ func (p person) mount(args ...string) string {
 }
 
 // released waits until no process has the person's state directory: it must
-// not be deleted under a mount that is still closing.
+// not be deleted under a mount that is still closing. A container that somebody
+// started meanwhile has the mount in its own namespace where the root is not
+// shared, and keeps it up for as long as it runs: the failure names it.
 func (w *world) released(email string) {
-	require.Eventually(w.t, func() bool {
+	free := func() bool {
 		_, held := index.Holder(w.path("state", email))
 		return !held
-	}, time.Minute, 10*time.Millisecond, "a mount of %s has not ended", email)
+	}
+	if !assert.Eventually(w.t, free, time.Minute, 10*time.Millisecond) {
+		var seen []string
+		tables, _ := filepath.Glob("/proc/[0-9]*/mountinfo") // a good pattern
+		for _, table := range tables {
+			if text, err := os.ReadFile(table); err == nil && bytes.Contains(text, []byte(w.dir)) {
+				seen = append(seen, table)
+			}
+		}
+		w.t.Fatalf("a mount of %s has not ended; it is in %v", email, seen)
+	}
 }
 
 // file writes a file into the person's directory.
