@@ -83,6 +83,9 @@ func checkRecord(key, value []byte) error {
 			err = wrong(k.hash())
 		}
 		return err
+	case kStart:
+		_, _, err := decodeProfileRecord(value)
+		return err
 	case kDraft:
 		if len(name) != 8 {
 			return wrong("a draft")

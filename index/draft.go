@@ -60,6 +60,7 @@ type Draft struct {
 	modified time.Time               // guarded by mu
 	blocks   []uint32                // guarded by mu: checksums of the blocks of what was sealed, nil if an earlier program did it
 	seq      *sequence               // guarded by mu: checksums of what was written so far, while that is in order
+	foreseen *foreseen               // guarded by mu: what its image says of its starts, nil until this program seals it
 	job      *job                    // guarded by mu
 	err      error                   // guarded by mu: of the last push
 	progress func(done, total int64) // guarded by mu

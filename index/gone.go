@@ -20,7 +20,7 @@ func (ix *Index) bury(txn *badger.Txn, file string) error {
 	if err := setJSON(txn, goneKey(file), millis(time.Now())); err != nil {
 		return err
 	}
-	return txn.Delete(fileKey(file))
+	return deleteAll(txn, [][]byte{fileKey(file), profileKey(file)})
 }
 
 // buried keeps the notes of files in memory.

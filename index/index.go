@@ -42,6 +42,7 @@ type Options struct {
 	Poll         time.Duration // between polls of the changes feed; default 10 s, less than 0 = never (Refresh still works)
 	Known        bool          // Open lists nothing, not even the first time: what is on record is all there is until Refresh
 	Mount        string        // mount point, recorded for whoever finds the state in use
+	NoProfiles   bool          // starts are not recorded, and what is known of them is neither used nor published
 	Thumbnail    []byte        // PNG, JPEG or GIF sent with each push; nil = none
 	Log          logrus.FieldLogger
 }
@@ -104,7 +105,7 @@ type Index struct {
 	wg     sync.WaitGroup
 	ended  func() error // Close, once
 
-	// Lock order: remote's turn, catalog.order, write; then the leaves catalog.mu, remote.mu, events.mu, about.mu.
+	// Lock order: remote's turn, catalog.order, write or events.mu; then the leaves catalog.mu, remote.mu, about.mu.
 	write  sync.Mutex // held for one Badger transaction that writes, so that they never conflict
 	cat    *catalog
 	remote *remote
@@ -112,6 +113,8 @@ type Index struct {
 	about  aboutCache
 	blocks *blockStore
 	drafts *draftStore
+
+	profiles *profiles
 
 	findings findings
 }
@@ -125,6 +128,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	ix := &Index{o: o, dir: o.Dir, log: o.Log, drive: o.Drive, cat: newCatalog(), remote: newRemote(), events: newEvents()}
+	ix.profiles = newProfiles(ix)
 	ix.ended = sync.OnceValue(ix.close)
 	ix.base, ix.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := ix.open(ctx); err != nil {
@@ -159,7 +163,6 @@ func (ix *Index) open(ctx context.Context) (err error) {
 	if err := errors.Join(ix.load(), ix.loadAbout()); err != nil {
 		return err
 	}
-	ix.goes(ix.deliver)
 	if err := ix.first(ctx); err != nil {
 		return err
 	}
@@ -184,6 +187,7 @@ func (ix *Index) close() error {
 	ix.life.Lock()
 	ix.closed = true
 	ix.life.Unlock()
+	ix.profiles.close()
 	ix.stop()
 	ix.wg.Wait()
 	var errs []error

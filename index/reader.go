@@ -14,6 +14,7 @@ import (
 // Reader reads one revision of one image, whatever happens to its name. It is safe for concurrent use; Close ends it.
 type Reader struct {
 	bf     *blockFile
+	launch *launch // nil if it is none of a start
 	quiet  bool // it looks for its own purposes: what it reads says nothing of what will be read
 	closed atomic.Bool
 	served atomic.Bool  // it has handed out bytes,
@@ -29,10 +30,14 @@ type Reader struct {
 // Drive; what a container start reads first of an image that is not cached is asked for in the background.
 func (ix *Index) OpenImage(img Image) (*Reader, error) {
 	r, err := ix.reader(img)
-	if err == nil && !r.bf.complete.Load() {
+	if err != nil {
+		return nil, err
+	}
+	r.launch = ix.profiles.opened(r.bf, img)
+	if !r.bf.complete.Load() && !r.launch.planned() {
 		ix.goes(r.bf.greet)
 	}
-	return r, err
+	return r, nil
 }
 
 // reader is OpenImage for ourselves: nothing is asked for before it is read.
@@ -58,6 +63,7 @@ func (r *Reader) Close() error {
 		return nil
 	}
 	bf := r.bf
+	r.launch.close()
 	bf.stream.CompareAndSwap(r, nil)
 	bf.mu.Lock()
 	if bf.readers--; bf.readers == 0 {
@@ -98,6 +104,7 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if !bf.complete.Load() && !r.quiet {
 		r.advance(off, int64(len(p)))
 	}
+	r.launch.read(off, int64(len(p)))
 	for {
 		era := bf.era.Load()
 		if r.served.Load() && r.era.Load() != era {

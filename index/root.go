@@ -241,5 +241,5 @@ func (ix *Index) dropRecords() error {
 	}
 	ix.write.Lock()
 	defer ix.write.Unlock()
-	return ix.db.DropPrefix([]byte{kFile})
+	return ix.db.DropPrefix([]byte{kFile}, []byte{kStart})
 }

@@ -20,6 +20,7 @@ import (
 //	x <fileID>      -> time when the file left the registry: listings may show it for a while yet
 //	n <folded path> -> dirRecord, a directory made by Mkdir: "collection/nested" or "collection/image:tag"
 //	k <hash>        -> cacheRecord, the blocks on disk of one revision; bits are set only after fdatasync
+//	p <fileID>      -> profileRecord, what starts on this machine read of an image
 //	d <id BE64>     -> draftRecord, one draft and how far its push is: the journal
 const (
 	kMeta  = 'm'
@@ -27,6 +28,7 @@ const (
 	kGone  = 'x'
 	kDir   = 'n'
 	kCache = 'k'
+	kStart = 'p'
 	kDraft = 'd'
 )
 
@@ -38,6 +40,7 @@ func fileKey(id string) []byte    { return append([]byte{kFile}, id...) }
 func goneKey(id string) []byte    { return append([]byte{kGone}, id...) }
 func dirKey(path string) []byte   { return append([]byte{kDir}, path...) }
 func cacheKey(hash string) []byte { return append([]byte{kCache}, hash...) }
+func profileKey(id string) []byte { return append([]byte{kStart}, id...) }
 func draftKey(id uint64) []byte   { return binary.BigEndian.AppendUint64([]byte{kDraft}, id) }
 
 // The names under kMeta.

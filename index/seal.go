@@ -68,6 +68,7 @@ func (d *Draft) record(ctx context.Context, f *os.File, size int64, seq *sequenc
 	if err := d.whole(); err != nil {
 		return err
 	}
+	d.foresee(size)
 	if err := f.Sync(); err != nil {
 		return err
 	}

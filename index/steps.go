@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -39,7 +41,7 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 	if err != nil {
 		return err
 	}
-	meta, err := d.describe()
+	meta, err := d.describe(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,6 +68,7 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 		file.ThumbnailType = http.DetectContentType(file.Thumbnail)
 	}
 	if d.rec.Source != "" {
+		s.ix.copied(file.Properties, d.rec.Source, d.rec.Size)
 		f, err := s.ix.drive.Copy(ctx, d.rec.Source, file)
 		if err == nil {
 			return s.uploaded(ctx, d, f)
@@ -95,7 +98,11 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 }
 
 // describe is the metadata the image is published with. It comes from the content, so it is the same after a crash.
-func (d *Draft) describe() (image.Metadata, error) {
+func (d *Draft) describe(ctx context.Context) (image.Metadata, error) {
+	known, err := d.profiles(ctx)
+	if err != nil {
+		return image.Metadata{}, err
+	}
 	d.io.RLock()
 	defer d.io.RUnlock()
 	if d.file == nil {
@@ -105,7 +112,7 @@ func (d *Draft) describe() (image.Metadata, error) {
 	if err != nil { // a push never fails for a label
 		d.s.log.WithError(err).Debug("labels of a draft")
 	}
-	return image.Describe(d.rec.ref(), d.rec.Ext, info.Labels, nil)
+	return image.Describe(d.rec.ref(), d.rec.Ext, info.Labels, known.Properties(d.rec.Size))
 }
 
 // same says whether an image on Drive has the draft's content.
@@ -141,7 +148,12 @@ func (s *draftStore) present(ctx context.Context, d *Draft, root string, meta im
 		}
 		patch := drive.Patch{Properties: map[string]*string{}}
 		named := meta.Properties["version"] == img.Version // else its version is another, by its name: that stays
-		for key, value := range meta.Properties {
+		profiled := slices.ContainsFunc(slices.Collect(maps.Keys(f.Properties)), image.IsProfile) // maybe of starts: it stays
+		for _, key := range slices.Sorted(maps.Keys(meta.Properties)) {
+			value := meta.Properties[key]
+			if profiled && image.IsProfile(key) {
+				continue
+			}
 			if !named && (key == "version" || key == "uri" || key == "storage") {
 				continue
 			}
