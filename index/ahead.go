@@ -62,24 +62,30 @@ func (r *Reader) more() {
 		return
 	}
 	bf := r.bf
-	end := bf.have.n - 1
-	first := max(r.asked, (r.next+blockSize-1)/blockSize)
-	piece := min(max(ahead/8, minPiece/2), maxSpan) / blockSize
-	last := min((r.next+ahead)/blockSize-1, end)
-	if last < first || last-first+1 < piece && last != end {
-		return // wait until a whole request is worth it
-	}
-	if last != end { // whole requests
-		last = first + (last-first+1)/piece*piece - 1
-	}
 	bf.mu.Lock()
+	end := min((r.next+ahead)/blockSize, bf.have.n) - 1
 	if bf.uncacheable { // it is kept in memory, and not for long
-		last = min(last, r.next/blockSize+maxSpill/2/blockSize)
-		piece = minPiece / blockSize
+		end = min(end, (r.next+maxSpill/2)/blockSize)
 	}
-	if last >= first && bf.enqueue(classAhead, []*order{{next: first, last: last, piece: piece}}) {
-		r.asked = last + 1
+	var orders []*order
+	for first := max(r.asked, (r.next+blockSize-1)/blockSize); first <= end; {
+		n := r.length(first)
+		if first+n-1 > end && end != bf.have.n-1 {
+			break // wait until a whole request is worth it
+		}
+		last := min(first+n-1, end)
+		orders = append(orders, &order{next: first, last: last, piece: n})
+		first = last + 1
+	}
+	if len(orders) > 0 && bf.enqueue(classAhead, orders) {
+		r.asked = orders[len(orders)-1].last + 1
 	}
 	bf.mu.Unlock()
 	bf.s.sched.dispatch()
+}
+
+// length is how many blocks the request brings that begins at block first: more from one to the next. Requests of the same
+// length that share the line end together, and then the line is idle for a round trip. The caller holds mu.
+func (r *Reader) length(first int64) int64 {
+	return min(max((first*blockSize-r.start)/4, minPiece/2), maxSpan) / blockSize
 }

@@ -42,6 +42,8 @@ type blockFile struct {
 	seen    *bitmap                // places of aroundLeast bytes that were read
 	figures [classes]figures
 
+	prefix prefix // what is hashed of the content, see verify.go
+
 	persist sync.Mutex // held by whoever changes the record or the file as a whole; across disk I/O, never by readers
 
 	// mu guards what follows.

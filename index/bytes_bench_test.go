@@ -38,13 +38,13 @@ func BenchmarkWarmRead(b *testing.B) {
 // BenchmarkColdSequential reads an image that is not cached from its beginning to its end, over a line of 40 MB/s per
 // connection and 125 MB/s in all; of-line is what it gets of that.
 func BenchmarkColdSequential(b *testing.B) {
-	const size, line = 1000 << 20, 125e6
+	const size, line = 400 << 20, 50e6
 	srv, id := large(b, size)
 	ix := indextest.Open(b, srv, index.Options{})
 	img := byID(b, ix, id)
 	for _, latency := range []time.Duration{50, 150, 300} {
 		b.Run(fmt.Sprintf("%dms", latency), func(b *testing.B) {
-			srv.SetShape(drivetest.Shape{Latency: latency * time.Millisecond, PerConnection: 40e6, Total: line})
+			srv.SetShape(drivetest.Shape{Latency: latency * time.Millisecond, PerConnection: 16e6, Total: line})
 			p := make([]byte, 128<<10)
 			b.SetBytes(size)
 			for b.Loop() {

@@ -75,7 +75,7 @@ func (bf *blockFile) inspect(ctx context.Context) (c Cached, blocks int64, err e
 	bf.use()
 	defer bf.release()
 	had := blocksOf(bf.bytes())
-	result, err := bf.audit(ctx)
+	result, err := bf.audit(ctx, false)
 	if ctx.Err() != nil {
 		return Cached{}, 0, ctx.Err()
 	}

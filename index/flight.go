@@ -125,6 +125,8 @@ func (f *flight) fly(ctx context.Context) {
 	}
 	if hold.due {
 		bf.finishVerify(ctx, hold.gen) // readers wait for it, see hold
+	} else if err == nil {
+		bf.hashAlong(ctx)
 	}
 }
 

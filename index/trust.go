@@ -171,7 +171,6 @@ func (bf *blockFile) check(p []byte, off, b int64) (right, wrong bool) {
 		bf.damaged(b, err)
 		return false, true
 	}
-	bf.touch(b)
 	if int64(len(p)) < n {
 		copy(p, buf[off-start:])
 	}
@@ -181,6 +180,9 @@ func (bf *blockFile) check(p []byte, off, b int64) (right, wrong bool) {
 // proven is check for a reader.
 func (bf *blockFile) proven(p []byte, off, b int64) bool {
 	right, _ := bf.check(p, off, b)
+	if right {
+		bf.touch(b)
+	}
 	return right
 }
 

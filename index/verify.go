@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"math"
+	"sync"
 	"time"
 )
 
@@ -78,7 +80,7 @@ func (bf *blockFile) finishVerify(ctx context.Context, gen uint64) {
 	bf.use()
 	defer bf.release()
 	defer bf.checked()
-	result, err := bf.audit(ctx)
+	result, err := bf.audit(ctx, true)
 	if err != nil || len(result.damaged) > 0 || bf.gen.Load() != gen { // the disk does not read, or blocks went meanwhile: nothing is known
 		return
 	}
@@ -163,19 +165,25 @@ type audited struct {
 }
 
 // audit reads everything that is on disk of the revision and compares it with the sums, and with Drive's checksum if it is
-// all there. The caller has it in use.
-func (bf *blockFile) audit(ctx context.Context) (audited, error) {
-	want, h := bf.sha256, sha256.New()
-	if want == "" {
-		want, h = bf.md5, md5.New()
-	}
+// all there. What was hashed along with its arrival need not be read again. The caller has it in use.
+func (bf *blockFile) audit(ctx context.Context, along bool) (audited, error) {
 	if err := bf.open(); err != nil {
 		return audited{}, err
 	}
+	bf.prefix.Lock()
+	defer bf.prefix.Unlock()
+	want := cmp.Or(bf.sha256, bf.md5)
 	var out audited
 	out.whole = true
+	h, first := bf.newHash(), int64(0)
+	if along && bf.prefix.hash != nil && bf.prefix.gen == bf.gen.Load() {
+		h, first = bf.prefix.hash, bf.prefix.next
+		_, out.bytes = bf.span(0, first-1)
+		out.blocks = first
+	}
+	bf.prefix.hash = nil
 	buf := make([]byte, blockSize)
-	for b := range bf.have.n {
+	for b := first; b < bf.have.n; b++ {
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
@@ -198,6 +206,53 @@ func (bf *blockFile) audit(ctx context.Context) (audited, error) {
 	}
 	out.right = out.whole && (want == "" || hex.EncodeToString(h.Sum(nil)) == want)
 	return out, nil
+}
+
+// newHash computes the checksum of Drive's that the content is compared with: SHA-256 where there is one, else MD5.
+func (bf *blockFile) newHash() hash.Hash {
+	if bf.sha256 == "" {
+		return md5.New()
+	}
+	return sha256.New()
+}
+
+// prefix is the checksum of the beginning of a content, computed while the rest arrives: who reads an image to its end
+// waits for what is left of it, and not for the whole to be hashed.
+type prefix struct {
+	sync.Mutex // held by whoever hashes, across disk I/O
+	hash       hash.Hash
+	next       int64  // blocks hashed
+	gen        uint64 // they count while blockFile.gen is this
+}
+
+// hashAlong hashes what has come of the content in sequence from its beginning, unless somebody is at it. The caller has
+// it in use.
+func (bf *blockFile) hashAlong(ctx context.Context) {
+	p := &bf.prefix
+	if bf.size > bf.s.limit || bf.complete.Load() || !p.TryLock() {
+		return
+	}
+	defer p.Unlock()
+	var buf []byte
+	for ctx.Err() == nil {
+		if gen := bf.gen.Load(); p.hash == nil || p.gen != gen {
+			p.hash, p.next, p.gen = bf.newHash(), 0, gen
+		}
+		if p.next >= bf.have.n || !bf.have.has(p.next) {
+			return
+		}
+		if buf == nil {
+			buf = bf.s.buffer(blockSize)
+			defer bf.s.putBuffer(buf)
+		}
+		off, n := bf.span(p.next, p.next)
+		if right, _ := bf.check(buf[:n], off, p.next); !right {
+			p.hash = nil // the verification finds out
+			return
+		}
+		p.hash.Write(buf[:n])
+		p.next++
+	}
 }
 
 // Prefetch brings the whole of img to disk, with several connections, and verifies it: ErrDigest if it twice does not
