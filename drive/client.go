@@ -33,6 +33,7 @@ type Options struct {
 	Connections int                // connections for content each way, default 16; other calls have their own
 	Timeout     time.Duration      // how long passing faults are retried without progress, default 60 s
 	Bandwidth   Bandwidth          // default no limits
+	Chunk       int64              // what one request of an upload sends at most, a multiple of 256 KiB, default 8 GiB
 	UserAgent   string             // default "sregfs"
 	Log         logrus.FieldLogger // nil: silent
 }
@@ -52,6 +53,7 @@ type Client struct {
 	pace    *pace
 	times   times
 	timeout time.Duration
+	chunk   int64 // bytes of one request of an upload, at most
 	log     logrus.FieldLogger
 	count   counters
 	hashes  hashes
@@ -71,6 +73,9 @@ func New(o Options) (*Client, error) {
 	o.URL = strings.TrimRight(or(o.URL, DefaultURL), "/")
 	o.Connections = or(o.Connections, defaultConnections)
 	o.Timeout = or(o.Timeout, defaultTimeout)
+	if o.Chunk = or(o.Chunk, chunkMost); o.Chunk < chunkStep || o.Chunk%chunkStep != 0 {
+		return nil, fmt.Errorf("chunks of %d bytes: they are multiples of %d", o.Chunk, chunkStep)
+	}
 	root, err := url.Parse(o.URL)
 	if err != nil || root.Host == "" || (root.Scheme != "https" && root.Scheme != "http") {
 		return nil, fmt.Errorf("drive address %q is not http(s)://HOST", o.URL)
@@ -80,7 +85,7 @@ func New(o Options) (*Client, error) {
 	}
 	warnPlain(o.Log, "the Drive service", root)
 	c := &Client{
-		root: o.URL, auth: o.Auth, timeout: o.Timeout, log: o.Log, pace: newPace(),
+		root: o.URL, auth: o.Auth, timeout: o.Timeout, chunk: o.Chunk, log: o.Log, pace: newPace(),
 		reads: make(chan struct{}, o.Connections), writes: make(chan struct{}, o.Connections), sharing: make(chan struct{}, 1), owner: owner{turn: make(chan struct{}, 1)},
 		times: times{
 			reply: o.Timeout, lost: max(o.Timeout/2, time.Millisecond), least: o.Timeout / 8, idle: min(30*time.Second, max(o.Timeout/2, time.Millisecond)),

@@ -18,6 +18,9 @@ import (
 	"sregfs/drive/drivetest"
 )
 
+// chunk is what one request of an upload sends here, so that small contents take several.
+const chunk = 1 << 20
+
 // world is an emulated Drive with a client of its default user, whose pauses are short.
 type world struct {
 	t    *testing.T
@@ -52,6 +55,9 @@ func (w *world) client(o drive.Options) *drive.Client {
 	o.URL = w.srv.URL()
 	if o.Timeout == 0 {
 		o.Timeout = 20 * time.Second // far more than any test takes
+	}
+	if o.Chunk == 0 {
+		o.Chunk = chunk
 	}
 	c, err := drive.New(o)
 	require.NoError(w.t, err)

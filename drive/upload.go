@@ -21,10 +21,19 @@ import (
 // library keeps the session to itself, and believes that every chunk it sent arrived whole.
 
 const (
-	chunkFirst = 16 << 20         // bytes; like all chunks but the last a multiple of 256 KiB, as Drive demands
-	chunkMost  = 512 << 20        // what one chunk costs at most when its reply is lost: nothing, the offset is asked for
-	chunkTime  = 10 * time.Second // chunks grow until they take about as long: one reply's latency then hardly counts
+	chunkStep  = 256 << 10 // bytes; all chunks but the last are multiples of it, as Drive demands
+	chunkMost  = 8 << 30   // what one request sends, if nothing speaks against it: the wait between two is lost to the line
+	chunkLeast = 8 << 20   // or a fraction, down to this, where nothing remains of longer ones
+	tellEvery  = 200 * time.Millisecond
 )
+
+// ChunkOf is the size nearest to n that chunks can have, for Options.Chunk; 0 is the default.
+func ChunkOf(n int64) int64 {
+	if n <= 0 {
+		return 0
+	}
+	return max(n/chunkStep, 1) * chunkStep
+}
 
 // BeginUpload opens a session for the content of a new file, and returns its address. Whoever has that can
 // upload for a week, in this process or another: it is a secret. Nothing exists on the Drive until the last
@@ -94,8 +103,11 @@ const sessionsMost = 1024
 // Upload sends what the session does not have yet of content, size bytes, and returns the file Drive made
 // of it, with checksums: whether they agree with the content is the caller's question. Where to go on only
 // Drive knows, so it is asked first, unless this Client just began the session, and after each interruption.
-// progress, if not nil, is called with the number of bytes that are safe there: after each reply, from this
-// goroutine; it can go down.
+// progress, if not nil, is called with the number of bytes that went, a few times a second, and after each reply with
+// the number that is safe there, which can be less; never by two goroutines at once, nor after Upload has returned.
+//
+// Drive keeps what arrives of a request that is cut, so each is as long as it may be: Options.Chunk, and less after one
+// of which nothing was kept, as behind a proxy that takes no long ones.
 //
 // It returns ErrSession when the session is over: begin another, with the same id; and io/fs.ErrExist when
 // that id came into use meanwhile. After any other error Upload can be called again.
@@ -105,7 +117,7 @@ func (c *Client) Upload(ctx context.Context, session string, content io.ReaderAt
 	if err != nil || address.Host == "" || size < 0 {
 		return File{}, &Error{Op: o.name, Kind: ErrSession} // and not a word of what it is
 	}
-	u := &upload{c: c, session: address, content: content, size: size, chunk: chunkFirst, known: c.begun.take(session)}
+	u := &upload{c: c, session: address, content: content, size: size, chunk: c.chunk, known: c.begun.take(session), progress: progress}
 	r := c.retrier(o)
 	for most := int64(0); ; {
 		asked, began := !u.known, time.Now()
@@ -120,9 +132,7 @@ func (c *Client) Upload(ctx context.Context, session string, content io.ReaderAt
 		case err == nil && u.made != nil:
 			return u.finish(ctx)
 		case err == nil:
-			if progress != nil {
-				progress(u.offset)
-			}
+			u.tell()
 			if u.offset > most {
 				most = u.offset
 				r.progress()
@@ -135,6 +145,7 @@ func (c *Client) Upload(ctx context.Context, session string, content io.ReaderAt
 		}
 		u.known = false
 		if err = r.again(ctx, err); err != nil {
+			u.tell()
 			return File{}, err
 		}
 	}
@@ -151,7 +162,40 @@ type upload struct {
 	known   bool  // offset is the server's latest word
 	star    bool  // status queries must not name the total
 	made    *gdrive.File
+	tried   int64                 // bytes of the last chunk, until it is known what was kept of it
 	local   atomic.Pointer[error] // content could not be read; set by the connection's goroutine
+
+	mu       sync.Mutex         // held while progress runs
+	progress func(offset int64) // may be nil
+	live     bool               // guarded by mu: a chunk is being sent
+	next     time.Time          // guarded by mu: when progress is due again
+}
+
+// tell reports the offset, which is safe.
+func (u *upload) tell() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.progress != nil {
+		u.progress(u.offset)
+	}
+}
+
+// pass reports, now and then, how far the chunk under way has gone. It is called by the connection, which may not have
+// noticed yet that the request is over.
+func (u *upload) pass(offset int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now := time.Now(); u.live && u.progress != nil && now.After(u.next) {
+		u.next = now.Add(tellEvery)
+		u.progress(offset)
+	}
+}
+
+// sending says whether a chunk is being sent.
+func (u *upload) sending(is bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.live, u.next = is, time.Now().Add(tellEvery)
 }
 
 func (u *upload) failed() error {
@@ -187,15 +231,26 @@ func (u *upload) send(ctx context.Context) error {
 	if n == 0 {
 		return u.put(ctx, fmt.Sprintf("bytes */%d", u.size), nil, 0)
 	}
-	start, end := time.Now(), u.offset+n
+	end := u.offset + n
 	body := func() (io.ReadCloser, error) {
-		return &piece{section: io.NewSectionReader(u.content, end-n, n), left: n, failed: &u.local}, nil
+		return &piece{section: io.NewSectionReader(u.content, end-n, n), left: n, u: u, end: end}, nil
 	}
-	err := u.put(ctx, fmt.Sprintf("bytes %d-%d/%d", u.offset, end-1, u.size), body, n)
-	if err == nil && u.offset == end && u.chunk < chunkMost && time.Since(start) < chunkTime/2 {
-		u.chunk *= 2
+	u.tried = n
+	u.sending(true)
+	defer u.sending(false)
+	return u.put(ctx, fmt.Sprintf("bytes %d-%d/%d", u.offset, end-1, u.size), body, n)
+}
+
+// kept notes that Drive has offset bytes: of what was sent last, all, some or nothing.
+func (u *upload) kept(offset int64) {
+	switch {
+	case u.tried == 0:
+	case offset <= u.offset:
+		u.chunk = max(u.tried/4/chunkStep*chunkStep, min(chunkLeast, u.c.chunk))
+	case offset == u.offset+u.tried:
+		u.chunk = min(2*u.chunk, u.c.chunk)
 	}
-	return err
+	u.offset, u.known, u.tried = offset, true, 0
 }
 
 // put is one request to the session.
@@ -211,6 +266,9 @@ func (u *upload) put(ctx context.Context, contentRange string, body func() (io.R
 		var e *Error
 		if errors.As(err, &e) && (e.Status == http.StatusNotFound || e.Status == http.StatusGone || e.Status == statusCancelled) {
 			e.Kind = ErrSession
+		}
+		if errors.As(err, &e) && e.Status == http.StatusRequestEntityTooLarge && n > chunkLeast {
+			e.Kind = ErrTruncated // somebody on the way takes less at once
 		}
 		return err
 	}
@@ -231,7 +289,7 @@ func (u *upload) put(ctx context.Context, contentRange string, body func() (io.R
 		if err != nil {
 			return err
 		}
-		u.offset, u.known = offset, true
+		u.kept(offset)
 		if moved, err := resp.Location(); err == nil {
 			u.session = moved
 		}
@@ -286,18 +344,20 @@ func (u *upload) finish(ctx context.Context) (File, error) {
 type piece struct {
 	section *io.SectionReader
 	left    int64
-	failed  *atomic.Pointer[error]
+	end     int64 // where it ends in the content
+	u       *upload
 }
 
 // Read implements io.Reader.
 func (p *piece) Read(b []byte) (int, error) {
 	n, err := p.section.Read(b)
 	p.left -= int64(n)
+	p.u.pass(p.end - p.left)
 	if err == io.EOF && p.left > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil && err != io.EOF {
-		p.failed.CompareAndSwap(nil, &err)
+		p.u.local.CompareAndSwap(nil, &err)
 	}
 	return n, err
 }

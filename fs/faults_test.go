@@ -39,7 +39,7 @@ const (
 	onPushes = " ids begin chunk last "
 	onWrites = onPushes + "retag label trash copy share "
 	onToken  = " token "
-	// What befalls a chunk by the same lines of code as the last one is tried with that: a chunk is 16 MiB.
+	// What befalls a chunk by the same lines of code as the last one is tried with that: here a chunk is 16 MiB (fstest).
 	sameAsLast = " chunk "
 	onAPI      = " list changes get read" + onWrites + "grants about "
 )

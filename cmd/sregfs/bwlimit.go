@@ -27,10 +27,10 @@ func (b *bwlimit) Set(text string) (err error) {
 		down = up
 	}
 	var in bwlimit
-	if in.up, err = parseRate(up); err != nil {
+	if in.up, err = parseAmount(up); err != nil {
 		return err
 	}
-	if in.down, err = parseRate(down); err != nil {
+	if in.down, err = parseAmount(down); err != nil {
 		return err
 	}
 	in.text = text
@@ -38,32 +38,32 @@ func (b *bwlimit) Set(text string) (err error) {
 	return nil
 }
 
-// rate is a bandwidth in bytes a second.
-type rate struct {
+// amount is a number of bytes, or of bytes a second.
+type amount struct {
 	n    int64 // 0: no limit
 	text string
 }
 
 // String implements pflag.Value.
-func (r *rate) String() string { return r.text }
+func (a *amount) String() string { return a.text }
 
 // Type implements pflag.Value.
-func (r *rate) Type() string { return "RATE" }
+func (a *amount) Type() string { return "SIZE" }
 
 // Set implements pflag.Value.
-func (r *rate) Set(text string) error {
-	n, err := parseRate(text)
+func (a *amount) Set(text string) error {
+	n, err := parseAmount(text)
 	if err == nil {
-		*r = rate{n, text}
+		*a = amount{n, text}
 	}
 	return err
 }
 
-// mostRate is more than any line has, in bytes a second.
-const mostRate = 1 << 50
+// mostBytes is more than any line moves in a second.
+const mostBytes = 1 << 50
 
-// parseRate reads bytes a second: a number of bytes with K, M or G for powers of 1024, with or without B or iB behind it.
-func parseRate(text string) (int64, error) {
+// parseAmount reads a number of bytes with K, M or G for powers of 1024, with or without B or iB behind it.
+func parseAmount(text string) (int64, error) {
 	if text == "off" || text == "0" {
 		return 0, nil
 	}
@@ -72,8 +72,8 @@ func parseRate(text string) (int64, error) {
 		unit += "iB"
 	}
 	n, err := humanize.ParseBytes(unit)
-	if err != nil || n == 0 || n > mostRate {
-		return 0, fmt.Errorf("%q is no rate; write bytes a second like 500K, 10M or off", text)
+	if err != nil || n == 0 || n > mostBytes {
+		return 0, fmt.Errorf("%q is no number of bytes; write it like 500K, 10M or off", text)
 	}
 	return int64(n), nil
 }

@@ -19,7 +19,7 @@ func TestBandwidthFlags(t *testing.T) {
 	for _, text := range []string{"", "fast", "-1M", "1M:", ":1M", "1M:2M:3M", "0.1", "1e30", "NaN", "10Q"} {
 		var b bwlimit
 		require.Error(t, b.Set(text), text)
-		var r rate
-		require.Error(t, r.Set(text), text)
+		var a amount
+		require.Error(t, a.Set(text), text)
 	}
 }

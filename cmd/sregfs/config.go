@@ -32,7 +32,8 @@ type settings struct {
 	Thumbnail   string        // picture of pushed images; "" is our robot
 	Timeout     time.Duration // how long passing faults are retried
 	Bandwidth   bwlimit       // of all that goes to and comes from Drive
-	Prefetch    rate          // of what is fetched before anybody waits for it
+	Prefetch    amount        // of what is fetched before anybody waits for it
+	Chunk       amount        // of an upload, sent in one request
 	Progress    string        // style of progress
 	Quiet       bool
 	Debug       bool
@@ -56,6 +57,7 @@ func (s *settings) register(f *pflag.FlagSet) {
 	f.DurationVar(&s.Timeout, "timeout", 60*time.Second, "how long a passing fault of Drive or the network is retried")
 	f.Var(&s.Bandwidth, "bwlimit", "most bytes a second, like 10M, or 1M:10M for up and down; off: no limit")
 	f.Var(&s.Prefetch, "bwlimit-prefetch", "most bytes a second of what is fetched ahead; of --bwlimit it has what is left anyway")
+	f.Var(&s.Chunk, "upload-chunk", "most that one request of an upload sends, like 64M, for a proxy that takes no long ones")
 	f.StringVar(&s.Progress, "progress", progressAuto, "how progress is shown: auto, bar, plain, json or none")
 	f.BoolVarP(&s.Quiet, "quiet", "q", false, "print results only")
 	f.BoolVar(&s.Debug, "debug", false, "print what happens, in detail")

@@ -126,6 +126,7 @@ func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, fun
 	}
 	client, err := drive.New(drive.Options{ //nolint:contextcheck // a client lives as long as the index
 		URL: a.set.URL, Auth: auth, Timeout: a.set.Timeout, UserAgent: "sregfs/" + version, Log: a.log,
+		Chunk:     drive.ChunkOf(a.set.Chunk.n),
 		Bandwidth: drive.Bandwidth{Up: a.set.Bandwidth.up, Down: a.set.Bandwidth.down, Background: a.set.Prefetch.n},
 	})
 	if err != nil {

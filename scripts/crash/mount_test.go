@@ -55,7 +55,7 @@ func newMount(t *testing.T, r *remote, url, state string, args ...string) *mount
 		"PATH=" + os.Getenv("PATH"), "HOME=" + base, "SREGFS_STATE_DIR=" + m.state, "SREGFS_DRIVE_URL=" + url,
 		"SREGISTRY_GOOGLE_DRIVE_CREDENTIALS=" + r.credentials("client_secrets.json"), "SREGFS_READY_FD=3",
 	}
-	m.args = append([]string{"mount", "--debug", "--poll", "200ms", "--timeout", "30s", "--cache-min-free", "1MB"}, args...)
+	m.args = append([]string{"mount", "--debug", "--poll", "200ms", "--timeout", "30s", "--cache-min-free", "1MB", "--upload-chunk", "16M"}, args...)
 	t.Cleanup(func() {
 		if m.cmd != nil {
 			m.kill()
