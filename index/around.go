@@ -44,7 +44,7 @@ func (bf *blockFile) around(b int64) int64 {
 	if 2*width >= bf.size {
 		first, last = 0, bf.have.n-1
 	}
-	piece := max(width/4, aroundLeast) / blockSize
+	piece := min(max(width/4, aroundLeast), maxSpan) / blockSize
 	end := min(last, b/piece*piece+piece-1)
 
 	var orders []*order

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -196,6 +197,9 @@ func (bf *blockFile) checkpoint() error {
 	bf.s.mu.Unlock()
 	if f != nil {
 		err = f.Close()
+		if bf.have.count() == 0 { // all of it was removed while somebody had it open
+			err = errors.Join(err, os.Remove(bf.path()))
+		}
 	}
 	return err
 }

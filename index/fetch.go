@@ -84,7 +84,7 @@ func (bf *blockFile) demand(b, last int64, quiet bool) *flight {
 	if f := bf.joined(b, last); f != nil {
 		return f
 	}
-	piece := end - b + 1
+	piece := min(end-b+1, maxSpan/blockSize)
 	if last-b >= minPiece/blockSize { // a long read goes over several connections
 		piece = pieceOf(piece)
 	}
@@ -139,8 +139,12 @@ func (f *flight) await(ctx context.Context, b int64, p []byte, at int64) (copied
 			return false, nil
 		case f.over:
 			f.bf.mu.Unlock()
+			if f.class != classDemand && errors.Is(f.err, ErrRateLimit) {
+				return false, nil // Drive was not even asked: for those who wait it is
+			}
 			return false, f.err
 		}
+		f.awaited.Store(true)
 		if f.more == nil {
 			f.more = make(chan struct{})
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"sregfs/drive"
 )
 
 // flight is one request for consecutive blocks that are not on disk. It belongs to the cache, not to whoever asked first.
@@ -17,6 +19,7 @@ type flight struct {
 	first    int64        // block
 	last     int64        // block; it moves only while the flight waits for a connection
 	received atomic.Int64 // bytes from first on that are in memory
+	awaited  atomic.Bool  // a reader waits for it, or did
 
 	// guarded by bf.mu
 	wanted int64         // blocks behind this one were nobody's wish
@@ -68,11 +71,14 @@ func (f *flight) far(b int64) bool {
 	return time.Duration(float64(left)/rate*float64(time.Second)) > max(2*rtt, farTime)
 }
 
-// depart sends the request, for which there is a connection.
-func (f *flight) depart() {
-	if !f.bf.s.ix.goes(f.fly) {
-		f.land(errClosed, 0, 0)
+// depart sends the request, for which there is a connection; after Close it says no, and f has ended. The caller holds
+// bf.mu.
+func (f *flight) depart() bool {
+	started := f.bf.s.ix.goes(f.fly)
+	if !started {
+		f.end(errClosed)
 	}
+	return started
 }
 
 // errClosed is what is left to say to those who use an Index after Close.
@@ -94,7 +100,11 @@ func (f *flight) fly(ctx context.Context) {
 	began := time.Now()
 	var rtt time.Duration
 	sure := bf.confirm()
-	err := bf.fetch(ctx, buf, off, func(got int) {
+	within := ctx
+	if f.class != classDemand {
+		within = drive.Background(ctx, f.idle)
+	}
+	err := bf.fetch(within, buf, off, func(got int) {
 		if rtt == 0 {
 			rtt = time.Since(began)
 		}
@@ -128,6 +138,11 @@ func (f *flight) fly(ctx context.Context) {
 	} else if err == nil {
 		bf.hashAlong(ctx)
 	}
+}
+
+// idle says whether nobody waits for f. Who asked for a whole image waits too when Drive is slow, though not for bandwidth.
+func (f *flight) idle() bool {
+	return !f.awaited.Load() && (f.class != classFill || f.bf.s.drive.Stats().Throttled.IsZero())
 }
 
 // holding is what a flight has in its hands; nobody else looks at it.
@@ -231,6 +246,17 @@ func (f *flight) wake() {
 func (f *flight) land(err error, rtt, all time.Duration) {
 	bf := f.bf
 	bf.mu.Lock()
+	f.end(err)
+	bf.mu.Unlock()
+	bf.s.sched.landed(f, rtt, all)
+	if r := bf.stream.Load(); r != nil && err == nil {
+		r.more()
+	}
+}
+
+// end notes how f went, and tells those who wait. The caller holds bf.mu.
+func (f *flight) end(err error) {
+	bf := f.bf
 	f.over, f.err = true, err
 	bf.flights = slices.DeleteFunc(bf.flights, func(other *flight) bool { return other == f })
 	switch {
@@ -264,9 +290,4 @@ func (f *flight) land(err error, rtt, all time.Duration) {
 		o.settle()
 	}
 	f.wake()
-	bf.mu.Unlock()
-	bf.s.sched.landed(f, rtt, all)
-	if r := bf.stream.Load(); r != nil && err == nil {
-		r.more()
-	}
 }

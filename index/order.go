@@ -90,12 +90,7 @@ func (bf *blockFile) departNext(c class) bool {
 	if len(bf.queue[c]) > 0 {
 		bf.s.sched.enlist(bf, c)
 	}
-	sc := bf.s.sched
-	sc.mu.Lock()
-	sc.bytes += f.bytes()
-	sc.mu.Unlock()
-	f.depart()
-	return true
+	return bf.s.sched.carry(f)
 }
 
 // nextPiece takes the next blocks out of the queue of class c. The caller holds mu.

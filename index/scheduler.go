@@ -69,7 +69,7 @@ type figures struct{ requests, bytes atomic.Int64 }
 // newScheduler assumes a line as Drive's usually is, until it has seen it.
 func newScheduler() *scheduler { return &scheduler{rtt: 150 * time.Millisecond, rate: 20e6} }
 
-// submit lets a flight that readers wait for depart, now or when a connection is free.
+// submit lets a flight that readers wait for depart, now or when a connection is free. The caller holds f.bf.mu.
 func (sc *scheduler) submit(f *flight) {
 	sc.mu.Lock()
 	sc.last = time.Now()
@@ -80,7 +80,27 @@ func (sc *scheduler) submit(f *flight) {
 	}
 	sc.demand++
 	sc.mu.Unlock()
-	f.depart()
+	if !f.depart() {
+		sc.count(-1, 0, 0)
+	}
+}
+
+// count changes the counts of what is in the air.
+func (sc *scheduler) count(demand, other int, bytes int64) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.demand, sc.other, sc.bytes = sc.demand+demand, sc.other+other, sc.bytes+bytes
+}
+
+// carry lets a flight nobody waits for depart, with the connection that next took for it. The caller holds f.bf.mu.
+func (sc *scheduler) carry(f *flight) bool {
+	n := f.bytes()
+	sc.count(0, 0, n)
+	if f.depart() {
+		return true
+	}
+	sc.count(0, 0, -n)
+	return false
 }
 
 // stretch makes f, which has not departed, end at block last. It says no if f is in the air. The caller holds f.bf.mu.
@@ -134,9 +154,7 @@ func (sc *scheduler) dispatch() {
 			return
 		}
 		if !bf.departNext(c) {
-			sc.mu.Lock()
-			sc.other--
-			sc.mu.Unlock()
+			sc.count(0, -1, 0)
 		}
 	}
 }
@@ -158,17 +176,28 @@ func (sc *scheduler) landed(f *flight, rtt, all time.Duration) {
 	if body := all - rtt; rtt > 0 && n >= 8*blockSize && body > 0 {
 		sc.rate += (float64(n)/body.Seconds() - sc.rate) / 4
 	}
-	var next []*flight
-	for len(sc.waiting) > 0 && sc.demand+sc.other < maxFlights {
-		next = append(next, sc.waiting[0])
-		sc.waiting = sc.waiting[1:]
-		sc.demand++
-	}
 	sc.mu.Unlock()
-	for _, f := range next {
-		f.depart()
+	for next := sc.waiter(); next != nil; next = sc.waiter() {
+		next.bf.mu.Lock()
+		if !next.depart() {
+			sc.count(-1, 0, 0)
+		}
+		next.bf.mu.Unlock()
 	}
 	sc.dispatch()
+}
+
+// waiter takes a connection for the flight that has waited longest for one, nil if there is none.
+func (sc *scheduler) waiter() *flight {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	if len(sc.waiting) == 0 || sc.demand+sc.other >= maxFlights {
+		return nil
+	}
+	f := sc.waiting[0]
+	sc.waiting = sc.waiting[1:]
+	sc.demand++
+	return f
 }
 
 // line is what is known of the way to Drive.
