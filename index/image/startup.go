@@ -140,12 +140,19 @@ func (s *starter) container() {
 	}
 }
 
-// Programs that are run in containers whatever their runscript says. They are small, or lie in the same blocks.
-var oftenRun = []string{"sh", "bash", "env", "true", "cat", "ls"}
+// Programs that are run in containers whatever their runscript says. They are small, or lie in the same blocks; those of
+// the first list are so small that the runscript's own may wait for them.
+var (
+	smallPrograms = []string{"sh", "env", "true"}
+	oftenRun      = []string{"bash", "cat", "ls"}
+)
 
 // programs names the programs that a start runs, most probable first.
 func (s *starter) programs() {
 	s.paths, s.libs = append(s.assigned("PATH"), defaultPath...), s.assigned("LD_LIBRARY_PATH")
+	for _, name := range smallPrograms {
+		s.program(s.which(name), 0)
+	}
 	main := s.script(metaDir + "/runscript")
 	s.script(metaDir + "/startscript")
 	for _, name := range oftenRun {

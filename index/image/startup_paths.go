@@ -114,9 +114,11 @@ func (s *starter) name(p string) *squashFile {
 		s.touch(span)
 		last = span
 	})
+	ahead := int64(kernelReadAhead)
 	if n > int64(s.fs.super.BlockSize) {
-		s.touch(Span{last.end(), kernelReadAhead}) // a long file is read in sequence, and the kernel goes on
+		ahead *= 2 // it is read in sequence, and the kernel begins the next one before it comes to the end
 	}
+	s.touch(Span{last.end(), ahead})
 	return f
 }
 

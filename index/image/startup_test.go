@@ -20,7 +20,7 @@ import (
 )
 
 // fileSize is the size of the programs in the tests: some blocks of a profile, so that one is not named by accident.
-const fileSize = 5 * block
+const fileSize = 7 * block
 
 // seed is a number of the name's own.
 func seed(name string) uint64 {
@@ -106,8 +106,8 @@ func requireNamed(t *testing.T, r rooted, names ...string) {
 	}
 	for name, s := range where {
 		if !named[name] {
-			// Neighbours share a block at both ends, and the kernel reads two blocks ahead.
-			require.False(t, covers(p, s.Off+3*block, block), "%s is not needed", name)
+			// Neighbours share a block at both ends, and the kernel reads four blocks ahead.
+			require.False(t, covers(p, s.Off+5*block, block), "%s is not needed", name)
 		}
 	}
 }
