@@ -27,6 +27,9 @@ import (
 // by the registry's own tool nor those shared by others would be visible.
 const Scope = "https://www.googleapis.com/auth/drive"
 
+// scopeText is what Google's consent page calls Scope.
+const scopeText = "See, edit, create, and delete all of your Google Drive files"
+
 // Kinds of client files.
 const (
 	KindInstalled      = "installed"

@@ -136,7 +136,11 @@ func (s *signIn) read(q url.Values) (code string, err error) {
 		return "", errForeign
 	}
 	if reason := q.Get("error"); reason != "" {
-		return "", &Error{Op: "oauth", Reason: plain(reason), Kind: ErrSignIn, Err: fmt.Errorf("consent was not given: %s", plain(reason))}
+		err := fmt.Errorf("consent was not given: %s", plain(reason))
+		if reason == "access_denied" { // also of who unticked all there was
+			err = fmt.Errorf("consent was not given: access_denied; on the consent page tick %q, and allow it", scopeText)
+		}
+		return "", &Error{Op: "oauth", Reason: plain(reason), Kind: ErrSignIn, Err: err}
 	}
 	if code = q.Get("code"); code == "" {
 		return "", errForeign
@@ -248,7 +252,7 @@ func (s *signIn) exchange(ctx context.Context, code string) error {
 	}
 	granted, _ := token.Extra("scope").(string)
 	if granted != "" && !slices.Contains(strings.Fields(granted), Scope) {
-		return &Error{Op: "oauth", Kind: ErrSignIn, Err: errors.New("access to the Drive was not ticked on the consent page")}
+		return &Error{Op: "oauth", Kind: ErrSignIn, Err: fmt.Errorf("%q was not ticked on the consent page, and nothing works without it", scopeText)}
 	}
 	s.auth.mu.Lock()
 	defer s.auth.mu.Unlock()

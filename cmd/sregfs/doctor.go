@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"sregfs/drive"
 	sregfs "sregfs/fs"
 	"sregfs/index"
 )
@@ -38,6 +39,7 @@ var checks = []struct {
 	{"state", (*app).checkState},
 	{"cache", (*app).checkCache},
 	{"mounts", (*app).checkMounts},
+	{"token file", (*app).checkToken}, // before any use of it mends its mode
 	{"credentials", (*app).checkCredentials},
 	{"sign-in", (*app).checkSignIn},
 	{"drive", (*app).checkDrive},
@@ -132,8 +134,14 @@ func (a *app) checkState(context.Context) (message, next string) {
 		return err.Error(), "make it writable, or choose another with SREGFS_STATE_DIR"
 	}
 	var st unix.Statfs_t
-	if unix.Statfs(existing(dir), &st) == nil && st.Type == unix.NFS_SUPER_MAGIC {
+	if err := unix.Statfs(existing(dir), &st); err != nil {
+		return err.Error(), "choose another place with SREGFS_STATE_DIR"
+	}
+	if st.Type == unix.NFS_SUPER_MAGIC {
 		return dir + " is on NFS", "choose a local disk with SREGFS_STATE_DIR"
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < fewStateBytes {
+		return fmt.Sprintf("%s has %s free", dir, size(free)), "free some room, or choose another disk with SREGFS_STATE_DIR"
 	}
 	if holder, held := index.Holder(dir); held {
 		if holder.Mount != "" {
@@ -143,6 +151,10 @@ func (a *app) checkState(context.Context) (message, next string) {
 	}
 	return dir, ""
 }
+
+// fewStateBytes is how little free disk keeps the state directory from being written, in bytes: records, tokens and the
+// journal are small.
+const fewStateBytes = 64 << 20
 
 // fewBytes is how little free disk is worth a word: a few images' worth.
 const fewBytes = 2 << 30
@@ -202,66 +214,20 @@ func (a *app) checkMounts(ctx context.Context) (message, next string) {
 	}
 	var good []string
 	for _, m := range mounts {
-		if _, err := readStatus(ctx, m.Dir); err != nil {
+		_, err := readStatus(ctx, m.Dir)
+		if errors.Is(err, iofs.ErrPermission) {
+			good = append(good, m.Dir+" (of another user)")
+			continue
+		}
+		if now, e := mountPoints(); err != nil && e == nil && !slices.Contains(now, m.Dir) {
+			continue // unmounted since we looked
+		}
+		if err != nil {
 			return m.Dir + " does not answer: " + err.Error(), "sregfs umount --lazy " + m.Dir
 		}
 		good = append(good, m.Dir)
 	}
 	return strings.Join(good, ", "), ""
-}
-
-func (a *app) checkCredentials(context.Context) (message, next string) {
-	_, err := a.auth()
-	switch {
-	case errors.Is(err, drive.ErrNoCredentials):
-		return "there are none", "export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS with the path of an OAuth client file of the type Desktop app"
-	case err != nil:
-		return err.Error(), "download the file again from the Google Cloud console, APIs & Services, Credentials"
-	}
-	return a.set.Credentials, ""
-}
-
-func (a *app) checkSignIn(context.Context) (message, next string) {
-	auth, err := a.auth()
-	if err != nil {
-		return "needs credentials", "see above"
-	}
-	if !auth.SignedIn() {
-		return "nobody is signed in", "sregfs login"
-	}
-	if auth.Kind() == drive.KindServiceAccount {
-		return "a service account", ""
-	}
-	return a.set.Token, ""
-}
-
-func (a *app) checkDrive(ctx context.Context) (message, next string) {
-	auth, err := a.auth()
-	if err != nil {
-		return "needs credentials", "see above"
-	}
-	client, err := drive.New(drive.Options{URL: a.set.URL, Auth: auth, Timeout: min(a.set.Timeout, 10*time.Second), UserAgent: "sregfs/" + version, Log: a.log}) //nolint:contextcheck // a client has a life of its own
-	if err != nil {
-		return err.Error(), "see --drive-url"
-	}
-	defer client.Close()
-	about, err := client.About(ctx)
-	switch {
-	case errors.Is(err, drive.ErrSignIn):
-		return drive.Sentence(err), "sregfs login; a grant to a test project ends after 7 days: publish the project in the console to keep it"
-	case errors.Is(err, drive.ErrOffline), errors.Is(err, drive.ErrTimeout):
-		return drive.Sentence(err), "see that this machine reaches " + a.set.URL
-	case err != nil:
-		return drive.Sentence(err), "see that the Drive API is enabled for the project: console, APIs & Services, Library"
-	}
-	room := "unlimited"
-	if about.Limit > 0 {
-		room = fmt.Sprintf("%s of %s used", size(about.Usage), size(about.Limit))
-		if about.Usage >= about.Limit {
-			return fmt.Sprintf("%s: %s", about.Email, room), "free some room in Drive; its bin counts too"
-		}
-	}
-	return fmt.Sprintf("%s, %s", about.Email, room), ""
 }
 
 // clockOff is how wrong a clock may be before signed tokens are refused.

@@ -26,13 +26,24 @@ type signIn struct {
 	redirect string // where the browser ends when the person allows it
 }
 
+// login starts a sign-in where there is no browser.
 func (p person) login(args ...string) *signIn {
+	p.w.t.Helper()
+	s := p.signIn(append(p.env(), "PATH=/nowhere", "BROWSER="), args...)
+	var err error
+	s.redirect, err = p.w.srv.User(p.email).Authorize(s.url)
+	require.NoError(p.w.t, err)
+	return s
+}
+
+// signIn starts a sign-in, and reads on until it says what to visit.
+func (p person) signIn(env []string, args ...string) *signIn {
 	t := p.w.t
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	s := &signIn{t: t, cmd: exec.CommandContext(t.Context(), self, append([]string{"login"}, args...)...)}
-	s.cmd.Env, s.cmd.Stderr = append(p.env(), "PATH=/nowhere"), &s.errors // no browser may open
+	s.cmd.Env, s.cmd.Stderr = env, &s.errors
 	s.in, err = s.cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := s.cmd.StdoutPipe()
@@ -47,8 +58,6 @@ func (p person) login(args ...string) *signIn {
 			s.url = line
 		}
 	}
-	s.redirect, err = p.w.srv.User(p.email).Authorize(s.url)
-	require.NoError(t, err)
 	return s
 }
 
@@ -73,6 +82,7 @@ func (s *signIn) end() result {
 }
 
 func TestLogin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu", "SREGFS_TOKEN="+w.path("mine", "token"))
 	oneLine(t, ann.sregfs("-q", "search"), exitSignIn, "sregfs login")

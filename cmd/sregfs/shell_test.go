@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"strings"
@@ -15,6 +14,7 @@ import (
 )
 
 func TestShell(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu", "SHELL=/bin/bash")
 	w.file("i.sif", imagetest.SIF(t, 300_000))
@@ -70,40 +70,9 @@ func TestShell(t *testing.T) {
 	})
 }
 
-func TestDoctor(t *testing.T) {
-	w := newWorld(t)
-	look := func(p person, code int) map[string]finding {
-		t.Helper()
-		r := p.sregfs("--json", "--timeout", "2s", "doctor")
-		require.Equal(t, code, r.code, r.out+r.err)
-		var list []finding
-		require.NoError(t, json.Unmarshal([]byte(r.out), &list))
-		out := map[string]finding{}
-		for _, f := range list {
-			require.Equal(t, f.OK, f.Next == "", f)
-			out[f.Check] = f
-		}
-		return out
-	}
-	all := look(w.as("ann@uni.edu"), exitOK)
-	require.Contains(t, all["drive"].Message, "ann@uni.edu")
-	require.Contains(t, all["clock"].Message, "agrees")
-	require.Len(t, all, len(checks))
-	require.Contains(t, w.as("ann@uni.edu").sregfs("doctor").ok(t), "ok    fuse ")
-
-	require.Contains(t, look(w.as("ann@uni.edu", "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS="), exitError)["credentials"].Next, "export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS")
-	require.Equal(t, "sregfs login", look(w.as("ann@uni.edu", "SREGFS_TOKEN="+w.path("none")), exitError)["sign-in"].Next)
-	require.Contains(t, look(w.as("ann@uni.edu", "SREGFS_DRIVE_URL=http://127.0.0.1:1"), exitError)["drive"].Next, "http://127.0.0.1:1")
-	require.Contains(t, look(w.as("ann@uni.edu", "PATH=/nowhere"), exitError)["fusermount3"].Next, "fuse3")
-	require.Contains(t, look(w.as("ann@uni.edu", "SREGFS_STATE_DIR="+w.file("file", nil)), exitError)["state"].Next, "SREGFS_STATE_DIR")
-	w.srv.User("ann@uni.edu").RevokeTokens()
-	require.Contains(t, look(w.as("ann@uni.edu"), exitError)["drive"].Next, "7 days")
-	mnt := w.as("bob@uni.edu").mount()
-	require.Contains(t, look(w.as("bob@uni.edu"), exitOK)["mounts"].Message, mnt)
-}
-
 // Called by the registry tool's name, the program takes what that takes.
 func TestAsTheTool(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 300_000))
