@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,7 @@ var imageXattrs = map[string]xattr{
 	"url":        {get: func(fsys *FS, _ context.Context, img index.Image) (string, error) { return fsys.ix.URL(img), nil }},
 	"state":      {get: (*FS).imageState},
 	"cached":     {get: (*FS).imageCached},
+	"profile":    {get: (*FS).imageProfile},
 	"shared":     {get: (*FS).imageShared, asks: true},
 	"labels":     {get: show(labelsJSON)},
 
@@ -80,6 +82,12 @@ func (fsys *FS) imageState(_ context.Context, img index.Image) (string, error) {
 
 func (fsys *FS) imageCached(_ context.Context, img index.Image) (string, error) {
 	return strconv.FormatInt(fsys.ix.Cached(img), 10), nil
+}
+
+// imageProfile says what is known of the image's starts: "recorded 36000000 static 1000000", in bytes.
+func (fsys *FS) imageProfile(_ context.Context, img index.Image) (string, error) {
+	p := fsys.ix.Profiles(img)
+	return fmt.Sprintf("recorded %d static %d", p.Recorded.Bytes(), p.Static.Bytes()), nil
 }
 
 // imageShared lists who has access, "EMAIL ROLE" a line.

@@ -25,6 +25,7 @@ type mountFlags struct {
 	foreground bool
 	options    []string
 	push, rm   string
+	profile    string
 	cacheSize  string
 	minFree    string
 	index      index.Options
@@ -85,6 +86,7 @@ in the foreground, and ^C unmounts. Every long option is also an -o option:
 	f.StringVar(&m.rm, "rm", "trash", "what rm does: trash, delete or deny")
 	f.StringVar(&m.cacheSize, "cache-size", "", "size of the block cache (default 20 GiB, at most 80 % of the free disk)")
 	f.StringVar(&m.minFree, "cache-min-free", "", "disk space the cache leaves free")
+	f.StringVar(&m.profile, "profile", "on", "start-up profiles, which make cold starts fast: on, or off (none is recorded, used or published)")
 	f.DurationVar(&m.index.Poll, "poll", 0, "how often Drive is asked for changes (default 10s)")
 	f.StringVar(&m.logFile, "log-file", "", "log of a background mount (default STATE/log)")
 	return c
@@ -141,6 +143,13 @@ func (m *mountFlags) finish() error {
 	case index.RemoveTrash, index.RemoveDelete, index.RemoveDeny:
 	default:
 		return usagef("--rm is trash, delete or deny, not %q", m.rm)
+	}
+	switch m.profile {
+	case "on":
+	case "off":
+		m.index.NoProfiles = true
+	default:
+		return usagef("--profile is on or off, not %q", m.profile)
 	}
 	var err error
 	if m.index.CacheSize, err = parseSize("cache-size", m.cacheSize); err != nil {
