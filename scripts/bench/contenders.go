@@ -38,17 +38,23 @@ func contenderNames() (names []string) {
 // on150 is where the contenders are that need not be on every line to be placed.
 func on150(c cell) bool { return c.latency == 150 && c.driver == "loop" }
 
-// timed runs the cell's start on its line from an image file, and counts what the Drive sent meanwhile.
-func (f *field) timed(c cell, path string) (s sample, err error) {
+// timed runs the cell's start on its line from an image file, lets stop end the mount, and counts what the Drive sent.
+func (f *field) timed(c cell, path string, stop func() error) (s sample, err error) {
 	f.line(c.latency)
 	f.srv.ResetRequests()
-	s.took, err = f.sessions[c.driver].run(path, c.start.command)
+	if s.took, err = f.sessions[c.driver].run(path, c.start.command); err != nil {
+		return s, err
+	}
+	if err := stop(); err != nil {
+		return s, err
+	}
 	s.traffic = f.traffic(f.o.verbose)
 	f.fast()
-	return s, err
+	return s, nil
 }
 
-// cold makes a start on a mount with an empty state.
+// cold makes a start on a mount with an empty state. The mount is killed when the start is over, so that what it would
+// have fetched for later starts is not counted.
 func (f *field) cold(c cell, img *hosted, flags ...string) (s sample, err error) {
 	state, err := f.fresh("state")
 	if err != nil {
@@ -58,10 +64,7 @@ func (f *field) cold(c cell, img *hosted, flags ...string) (s sample, err error)
 	if err != nil {
 		return s, err
 	}
-	if s, err = f.timed(c, filepath.Join(m.dir, img.path)); err != nil {
-		return s, err
-	}
-	if err := m.end(); err != nil {
+	if s, err = f.timed(c, filepath.Join(m.dir, img.path), m.kill); err != nil {
 		return s, err
 	}
 	return s, os.RemoveAll(state)
@@ -145,10 +148,7 @@ func (f *field) warmStart(c cell, img *hosted) (s sample, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s, err = f.timed(c, filepath.Join(m.dir, img.path)); err != nil {
-		return s, err
-	}
-	return s, m.end()
+	return f.timed(c, filepath.Join(m.dir, img.path), m.end)
 }
 
 // pageStart is the second start on a mount.
@@ -161,10 +161,7 @@ func (f *field) pageStart(c cell, img *hosted) (s sample, err error) {
 	if _, err := f.sessions[c.driver].run(path, c.start.command); err != nil {
 		return s, err
 	}
-	if s, err = f.timed(c, path); err != nil {
-		return s, err
-	}
-	return s, m.end()
+	return f.timed(c, path, m.end)
 }
 
 // pullStart fetches the image whole, then runs it from the file.

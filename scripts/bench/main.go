@@ -127,7 +127,7 @@ func run(ctx context.Context, o options) (err error) {
 			continue
 		}
 		if err := s.run(b); err != nil {
-			return err
+			return fmt.Errorf("%w%s", err, b.lastWords())
 		}
 	}
 	b.report.took = time.Since(begin)

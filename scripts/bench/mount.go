@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sregfs/drive/drivetest"
 	"sregfs/index"
 )
@@ -34,23 +36,31 @@ func (b *bench) toolOn(srv *drivetest.Server, state string, args ...string) *exe
 
 // A mounted file system and the process behind it.
 type mounted struct {
-	dir string // the mount point
-	pid int
-	end func() error // unmounts and waits for the process; calling it again does nothing
+	dir     string // the mount point
+	pid     int
+	gone    bool
+	unmount func() error // also waits for the process
+	killed  func()       // waits for the process after it was killed; nil if it is not our child
 }
 
-// once makes f run at most once, and always before the bench ends.
-func (b *bench) once(f func() error) func() error {
-	done := false
-	g := func() error {
-		if done {
-			return nil
-		}
-		done = true
-		return f()
+// end unmounts; calling it again, or after kill, does nothing.
+func (m *mounted) end() error {
+	if m.gone {
+		return nil
 	}
-	b.after = append(b.after, g)
-	return g
+	m.gone = true
+	return m.unmount()
+}
+
+// kill ends the process at once and takes the mount away: nothing more is fetched.
+func (m *mounted) kill() error {
+	m.gone = true
+	err := unix.Kill(m.pid, unix.SIGKILL)
+	if m.killed != nil {
+		m.killed()
+	}
+	_, umount := output(exec.Command("fusermount3", "-uz", m.dir)) //nolint:noctx // nothing may be left, whatever ends the run
+	return errors.Join(err, umount)
 }
 
 // mount mounts the registry with the state in a directory, on a fast line, and looks at the collection once.
@@ -61,22 +71,25 @@ func (b *bench) mount(state string, flags ...string) (*mounted, error) {
 
 // mountOn is mount for another Drive.
 func (b *bench) mountOn(srv *drivetest.Server, state string, flags ...string) (*mounted, error) {
-	m := &mounted{dir: filepath.Join(state, "mnt")}
+	m := &mounted{dir: filepath.Join(state, "mnt"), gone: true}
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return nil, err
 	}
+	b.log = filepath.Join(state, "state/log")
 	args := append([]string{"mount", "--allow-other", "--poll", "1h"}, flags...)
-	m.end = b.once(func() error {
+	m.unmount = func() error {
 		cmd := b.toolOn(srv, state, "umount", m.dir)
 		if b.ctx.Err() != nil { // interrupted: nothing may be left, and no context ends this
 			cmd = exec.Command("fusermount3", "-uz", m.dir) //nolint:noctx // after the run's context
 		}
 		_, err := output(cmd)
 		return err
-	})
+	}
+	b.after = append(b.after, m.end)
 	if _, err := output(b.toolOn(srv, state, append(args, m.dir)...)); err != nil {
 		return nil, err
 	}
+	m.gone = false
 	holder, held := index.Holder(filepath.Join(state, "state"))
 	if !held {
 		return nil, errors.New("nobody holds the state of the mount")

@@ -141,11 +141,12 @@ func (b *bench) passed(local string, read *int64) (*mounted, error) {
 	}
 	said := bufio.NewReader(stdout)
 	m := &mounted{dir: dir, pid: cmd.Process.Pid}
-	m.end = b.once(func() error {
+	m.unmount = func() error {
 		_ = stdin.Close()
 		err := json.NewDecoder(said).Decode(read)
 		return errors.Join(err, cmd.Wait(), os.Remove(dir))
-	})
+	}
+	b.after = append(b.after, m.end)
 	if line, err := said.ReadString('\n'); err != nil || line != "mounted\n" {
 		return nil, errors.Join(fmt.Errorf("the passthrough of %s is not mounted: %q", filepath.Base(local), line), m.end())
 	}

@@ -168,13 +168,15 @@ func (f *field) rcloneMount() (*mounted, error) {
 	m.pid = cmd.Process.Pid
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }() // joined by end
-	m.end = f.once(func() error {
+	m.killed = func() { <-ended }
+	m.unmount = func() error {
 		_, err := output(f.command("fusermount3", "-u", m.dir))
 		if err != nil {
 			_ = cmd.Process.Signal(os.Interrupt)
 		}
 		return errors.Join(ignoreInterrupt(f, err), ignoreInterrupt(f, <-ended), os.RemoveAll(base))
-	})
+	}
+	f.after = append(f.after, m.end)
 	for !mountedAt(m.dir) {
 		select {
 		case <-time.After(20 * time.Millisecond):
@@ -220,8 +222,6 @@ func (f *field) rcloneStart(c cell, img *hosted) (s sample, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s, err = f.timed(c, filepath.Join(m.dir, img.plain)); err != nil {
-		return s, err
-	}
-	return s, m.end()
+	s, err = f.timed(c, filepath.Join(m.dir, img.plain), m.kill)
+	return s, errors.Join(err, os.RemoveAll(filepath.Dir(m.dir)))
 }

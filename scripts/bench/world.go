@@ -44,6 +44,7 @@ type bench struct {
 	warm   map[string]string  // state directory with the image's blocks on disk, by image
 	report *report
 
+	log   string         // of the mount made last; shown when something went wrong
 	made  int            // directories so far, for their names
 	after []func() error // what close does, last first
 }
@@ -117,6 +118,15 @@ func (b *bench) close() (err error) {
 		err = errors.Join(err, f())
 	}
 	return err
+}
+
+// lastWords is the end of the log of the mount made last.
+func (b *bench) lastWords() string {
+	text, err := os.ReadFile(b.log)
+	if err != nil {
+		return ""
+	}
+	return "\nthe log of the mount made last ends with:\n" + string(text[max(0, len(text)-2000):])
 }
 
 // wants tells whether a measurement is to be made.
@@ -257,7 +267,14 @@ type traffic struct {
 	bytes    int64
 }
 
+// settled is how long a request whose client has gone may take to be in the log: a step of a paced transfer.
+const settled = 100 * time.Millisecond
+
 func (b *bench) traffic(verbose bool) (t traffic) {
+	select {
+	case <-time.After(settled):
+	case <-b.ctx.Done():
+	}
 	requests := b.srv.Requests()
 	slices.SortFunc(requests, func(a, b drivetest.Request) int { return a.Time.Compare(b.Time) })
 	for _, r := range requests {
