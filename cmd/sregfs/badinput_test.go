@@ -18,7 +18,9 @@ import (
 )
 
 func TestBadCredentials(t *testing.T) {
+	t.Parallel()
 	t.Run("none", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		nobody := w.as("ann@uni.edu", "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS=")
 		mnt := w.path("mnt")
@@ -33,20 +35,24 @@ func TestBadCredentials(t *testing.T) {
 	})
 	for name, text := range map[string]string{"broken": "{", "empty": "", "another kind": `{"some": "thing"}`} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			file := w.file("secrets.json", []byte(text))
 			oneLine(t, w.as("ann@uni.edu", "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS="+file).sregfs("-q", "search"), exitSignIn, file)
 		})
 	}
 	t.Run("missing file", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		oneLine(t, w.as("ann@uni.edu", "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS=/no/such.json").sregfs("-q", "search"), exitSignIn, "/no/such.json")
 	})
 	t.Run("never signed in", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		oneLine(t, w.as("ann@uni.edu", "SREGFS_TOKEN="+w.path("no-token")).sregfs("-q", "search"), exitSignIn, "sregfs login")
 	})
 	t.Run("expired grant", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		w.srv.User("ann@uni.edu").RevokeTokens()
 		mnt := w.path("mnt")
@@ -57,6 +63,7 @@ func TestBadCredentials(t *testing.T) {
 }
 
 func TestExpiredGrantOnAWarmState(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	ann.sregfs("push", "--name", "c/i:t", w.file("i.sif", imagetest.SIF(t, 300_000))).ok(t)
@@ -69,6 +76,7 @@ func TestExpiredGrantOnAWarmState(t *testing.T) {
 }
 
 func TestBadMountPoints(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	mnt := ann.mount()
@@ -95,6 +103,7 @@ func TestBadMountPoints(t *testing.T) {
 }
 
 func TestMountRefusedByTheHelper(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	require.NoError(t, os.MkdirAll(w.path("bin"), 0o755))
 	require.NoError(t, os.WriteFile(w.path("bin", "fusermount3"), []byte("#!/bin/sh\necho 'fusermount3: user has no write access to mountpoint' >&2\nexit 1\n"), 0o755))
@@ -105,6 +114,7 @@ func TestMountRefusedByTheHelper(t *testing.T) {
 }
 
 func TestBadUsage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	for _, args := range []string{"frobnicate", "mount", "pull", "push x.sif", "--timeout 0s search", "mount -o frob /tmp", "mount --push never /tmp",
@@ -118,6 +128,7 @@ func TestBadUsage(t *testing.T) {
 }
 
 func TestBadNamesAndFiles(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	sif := imagetest.SIF(t, 1<<20)
@@ -164,7 +175,9 @@ func TestBadNamesAndFiles(t *testing.T) {
 }
 
 func TestUnreachableDrive(t *testing.T) {
+	t.Parallel()
 	t.Run("at mount, nothing known", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		mnt := w.path("mnt")
 		require.NoError(t, os.Mkdir(mnt, 0o755))
@@ -173,6 +186,7 @@ func TestUnreachableDrive(t *testing.T) {
 		notMounted(t, mnt)
 	})
 	t.Run("at mount, registry known", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		w.as("ann@uni.edu").sregfs("push", "--name", "c/i:t", w.file("i.sif", imagetest.SIF(t, 300_000))).ok(t)
 		nowhere := w.as("ann@uni.edu", "SREGFS_DRIVE_URL=http://127.0.0.1:1")
@@ -180,6 +194,7 @@ func TestUnreachableDrive(t *testing.T) {
 		require.Equal(t, "i:t\ni:t.sif\n", nowhere.sh("ls "+mnt+"/c").ok(t))
 	})
 	t.Run("during a read", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		w.as("bob@uni.edu").sregfs("search").ok(t)
 		w.as("ann@uni.edu").sregfs("push", "--name", "c/i:t", w.file("i.sif", imagetest.SIF(t, 300_000))).ok(t)
@@ -196,6 +211,7 @@ func TestUnreachableDrive(t *testing.T) {
 }
 
 func TestKilledMountAndAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 300_000))
@@ -212,6 +228,7 @@ func TestKilledMountAndAgain(t *testing.T) {
 }
 
 func TestUmountWaitsForPushes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 4<<20))
@@ -225,6 +242,7 @@ func TestUmountWaitsForPushes(t *testing.T) {
 
 // Whoever waits for a push that cannot go on is told why, and what else there is.
 func TestUmountSaysWhatAPushWaitsFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 300_000))
@@ -247,6 +265,7 @@ func TestUmountOfNoMount(t *testing.T) {
 }
 
 func TestInterruptedMountCleansUp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	mnt := w.path("mnt")

@@ -15,8 +15,10 @@ import (
 // Without the network and without credentials, what is on this machine is found,
 // shown, moved and removed; what needs Drive says so, with its code.
 func TestVerbsOffline(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"no network", "no credentials", "no network, with a mount"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			ann := w.as("ann@uni.edu")
 			w.file("i.sif", imagetest.SIF(t, 300_000, imagetest.Labels{"maintainer": "ann"}))
@@ -62,8 +64,10 @@ func TestVerbsOffline(t *testing.T) {
 
 // Bad input of each verb is one clear line with its code, and nothing is half done.
 func TestVerbsBadInput(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"without a mount", "with a mount"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			ann := w.as("ann@uni.edu")
 			whole := imagetest.SIF(t, 300_000)

@@ -7,6 +7,7 @@ import (
 )
 
 func TestBandwidthFlags(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string][2]int64{
 		"off": {}, "0": {}, "10M": {10 << 20, 10 << 20}, "10MB": {10 << 20, 10 << 20}, "1.5MiB": {3 << 19, 3 << 19}, "500k": {500 << 10, 500 << 10},
 		"1M:100k": {1 << 20, 100 << 10}, "off:2G": {0, 2 << 30}, "1M:off": {1 << 20, 0}, "4096": {4096, 4096},

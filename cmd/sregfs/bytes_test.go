@@ -45,6 +45,7 @@ with open(pushed, "rb") as f:
 // The bytes read are the bytes pushed: whole, in pieces, by mmap; before,
 // during and after other images are pushed.
 func TestBytes(t *testing.T) {
+	t.Parallel()
 	w := newWorldIn(t, drivetest.Options{Dir: t.TempDir(), Users: []string{"ann@uni.edu", "bob@uni.edu"}})
 	ann := w.as("ann@uni.edu")
 	names := []string{"sif", "simg", "zeros", "byte"}

@@ -28,6 +28,7 @@ func settingsOf(t *testing.T, p person, args ...string) map[string]setting {
 
 // Each place a setting may come from wins over those after it.
 func TestPrecedenceOfSettings(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	home := w.path("home", "ann@uni.edu")
 	config := filepath.Join(home, ".config", "sregfs", "config.yaml")
@@ -87,6 +88,7 @@ func TestPrecedenceOfSettings(t *testing.T) {
 
 // The registry tool's variables mean what they mean to it.
 func TestVariablesOfTheTool(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 300_000))

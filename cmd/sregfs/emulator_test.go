@@ -39,6 +39,7 @@ func emulator(t *testing.T, dir string, args ...string) (cmd *exec.Cmd, url stri
 
 // TestEmulatorSurvivesAKill uses the command as its help says, kills it, and goes on with another.
 func TestEmulatorSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	person := w.as("ann@uni.edu")
 	dir := w.path("drive")
@@ -66,6 +67,7 @@ func TestEmulatorSurvivesAKill(t *testing.T) {
 }
 
 func TestEmulatorUsage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, args := range [][]string{
 		{}, {"--fault", "nonsense"}, {"--bandwidth", "0"}, {"--bandwidth", "fast"}, {"--total-bandwidth", "-5"}, {"--latency", "-1s"},

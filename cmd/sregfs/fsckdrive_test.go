@@ -19,8 +19,10 @@ import (
 
 // TestFsckAgainstDrive changes on Drive what the changes feed never tells, and has it found and taken over.
 func TestFsckAgainstDrive(t *testing.T) {
+	t.Parallel()
 	for _, mounted := range []bool{false, true} {
 		t.Run(map[bool]string{false: "without a mount", true: "through a mount"}[mounted], func(t *testing.T) {
+			t.Parallel()
 			w := newWorldIn(t, drivetest.Options{
 				Users: []string{"ann@uni.edu", "bob@uni.edu"}, Quirks: drivetest.Quirks{ChangesLag: time.Hour},
 			})

@@ -68,6 +68,7 @@ func makeToolDatabase(t *testing.T, w *world, path string, pageSize int, rows []
 
 // What the registry tool has on a machine is taken over, and left as it is.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	home := w.path("home", "ann@uni.edu")
 	secrets := w.path("users", "ann@uni.edu", "client_secrets.json")

@@ -15,6 +15,7 @@ import (
 // Several images at once: one that fails does not hinder the others, and the exit
 // code tells.
 func TestSeveralImages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	user := w.srv.User("ann@uni.edu")
@@ -38,6 +39,7 @@ func TestSeveralImages(t *testing.T) {
 
 // People's scripts: a first command that fails keeps the second from running.
 func TestPipelines(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 200_000))
@@ -52,8 +54,10 @@ func TestPipelines(t *testing.T) {
 
 // dedupe removes what is there twice, and nobody loses sight of it.
 func TestDedupe(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"without a mount", "with a mount"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			ann := w.as("ann@uni.edu")
 			user := w.srv.User("ann@uni.edu")
@@ -89,6 +93,7 @@ func live(user *drivetest.User) int {
 // Each key that --json prints is in the documentation of it, and nothing else is
 // on stdout.
 func TestJSON(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 200_000))
@@ -126,6 +131,7 @@ func TestJSON(t *testing.T) {
 
 // The shells complete image names, from what is known.
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	for i, name := range []string{"lab/alpha:1", "lab/beta:1", "vsoch/hello-world:latest"} {
@@ -163,6 +169,7 @@ __start_sregfs; printf '%s\n' "${COMPREPLY[@]}"; rm -r $dir`).ok(t)
 
 // Every verb's help has an example.
 func TestEveryVerbHasAnExample(t *testing.T) {
+	t.Parallel()
 	var a app
 	root := a.command()
 	var without []string

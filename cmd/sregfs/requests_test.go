@@ -26,6 +26,7 @@ func (w *world) asked() []string {
 // A verb that follows another asks Drive for what changed, and for nothing else;
 // those that look at what is known ask nothing.
 func TestVerbsAskForChangesAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 300_000))
@@ -49,6 +50,7 @@ func TestVerbsAskForChangesAlone(t *testing.T) {
 
 // A folder that was removed is noticed by the feed.
 func TestVerbsNoticeThatTheFolderIsGone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	w.file("i.sif", imagetest.SIF(t, 300_000))

@@ -17,6 +17,7 @@ import (
 // What strangers wrote into names, labels and properties, and what Drive says in its errors, is shown as text: nothing of
 // it steers the terminal or turns the direction of writing, for people or in JSON.
 func TestNothingSteersTheTerminal(t *testing.T) {
+	t.Parallel()
 	const evil = "x\x1b[2J\x9b31m\u202egnp\u200b\u009b2J\r\a"
 	w := newWorld(t)
 	ann, bob := w.srv.User("ann@uni.edu"), w.as("bob@uni.edu")
@@ -68,6 +69,7 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 
 // Another's image that claims to be one of mine is not taken for it: not by its name in any case, nor its id or checksum.
 func TestAStrangersImageIsNotMine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	mine, theirs := imagetest.SIF(t, 300_000), imagetest.SIF(t, 300_000, imagetest.Seed(7))
@@ -106,6 +108,7 @@ func TestAStrangersImageIsNotMine(t *testing.T) {
 
 // pull follows no link that stands where the image is to go, and leaves the mode to the umask.
 func TestPullFollowsNoLink(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	sif := imagetest.SIF(t, 300_000)

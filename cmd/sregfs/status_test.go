@@ -31,6 +31,7 @@ func TestStatus(t *testing.T) {
 
 // TestUmountBusy: a mount that is in use says so and stays, unless it is to go all the same.
 func TestUmountBusy(t *testing.T) {
+	t.Parallel()
 	ann := newWorld(t).as("ann@uni.edu")
 	mnt := ann.mount()
 	oneLine(t, ann.sh("cd "+mnt+"; $SREGFS umount "+mnt), exitConflict, "busy", "--lazy")

@@ -13,6 +13,7 @@ import (
 )
 
 func TestThumbnail(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	sif := w.file("i.sif", imagetest.SIF(t, 100_000))
 	ann := w.as("ann@uni.edu")

@@ -36,8 +36,10 @@ func toolWorld(t *testing.T) (*world, person) {
 // What sregfs writes, the registry tool's requests find, fetch and share; and the
 // other way round. Neither makes a folder of its own.
 func TestTheToolAndSregfsShareOneRegistry(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"without a mount", "with a mount"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			w, ann := toolWorld(t)
 			w.file("ours.sif", imagetest.SIF(t, 300_000, imagetest.Labels{"maintainer": "ann"}))
 			w.file("theirs.sif", imagetest.SIF(t, 400_000, imagetest.Seed(2)))
@@ -87,6 +89,7 @@ func TestTheToolAndSregfsShareOneRegistry(t *testing.T) {
 
 // The substring of a name is another image: 1.1 is not 1.10, whichever comes first.
 func TestANameIsNotASubstring(t *testing.T) {
+	t.Parallel()
 	w, ann := toolWorld(t)
 	for i, tag := range []string{"1.1", "1.10", "1.100"} {
 		w.file(tag, imagetest.SIF(t, 200_000, imagetest.Seed(uint64(i))))
@@ -102,6 +105,7 @@ func TestANameIsNotASubstring(t *testing.T) {
 // Names of all eras, and files that somebody uploaded by hand, are shown, pulled
 // and shared under the names they have.
 func TestErasOfNames(t *testing.T) {
+	t.Parallel()
 	md5, sha := strings.Repeat("5", 32), strings.Repeat("7", 64)
 	base := func(more ...string) map[string]string {
 		p := map[string]string{"type": "container"}
@@ -136,6 +140,7 @@ func TestErasOfNames(t *testing.T) {
 	}
 	for _, mode := range []string{"without a mount", "with a mount"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			w, ann := toolWorld(t)
 			user := w.srv.User("ann@uni.edu")
 			mnt := ""

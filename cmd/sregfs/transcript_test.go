@@ -99,6 +99,7 @@ func pageWorld(t *testing.T) (w *world, words []string) {
 // The examples of the registry tool's page print what the page shows, with and
 // without a mount.
 func TestPage(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"without a mount", "with a mount"} {
 		t.Run(mode, func(t *testing.T) {
 			w, words := pageWorld(t)

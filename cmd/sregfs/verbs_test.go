@@ -18,8 +18,10 @@ import (
 
 // Each verb must say the same whether or not a mount owns the state.
 func TestVerbs(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"without a mount", "with a mount"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			ann := w.as("ann@uni.edu")
 			sif := imagetest.SIF(t, 1<<20, imagetest.Labels{"maintainer": "ann"})
@@ -112,6 +114,7 @@ func permission(t testing.TB, w *world, act func()) string {
 }
 
 func TestGetWithoutACopyGivesTheAddress(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu")
 	ann.sregfs("push", "--name", "c/i:t", w.file("i.sif", imagetest.SIF(t, 100_000))).ok(t)
@@ -119,6 +122,7 @@ func TestGetWithoutACopyGivesTheAddress(t *testing.T) {
 }
 
 func TestVersionAndHelp(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	nobody := w.as("ann@uni.edu", "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS=")
 	require.Equal(t, "dev\n", nobody.sregfs("version").ok(t))
