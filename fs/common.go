@@ -33,8 +33,9 @@ var (
 	_ fusefs.NodeRenamer       = common{}
 )
 
-// Access grants what the kernel asks; who may change something is decided where it is changed.
-func (c common) Access(context.Context, *fuse.AccessRequest) error { return nil }
+// Access grants everything for good, so that the kernel does not ask again; who may change something is decided where it
+// is changed.
+func (c common) Access(context.Context, *fuse.AccessRequest) error { return syscall.ENOSYS }
 
 // Poll is refused for good: readiness of regular files is always, and the answer costs a request each time.
 func (c common) Poll(context.Context, *fuse.PollRequest, *fuse.PollResponse) error {

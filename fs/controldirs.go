@@ -28,7 +28,7 @@ func (n idDir) Attr(_ context.Context, a *fuse.Attr) error {
 // Lookup finds an image by id.
 func (n idDir) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
 	resp.EntryValid = 0
-	img, err := n.fs.ix.ByID(req.Name)
+	img, err := n.fs.ix.Find(req.Name)
 	if err != nil {
 		return nil, n.fs.reply("look up id "+req.Name, err)
 	}

@@ -27,6 +27,7 @@ var _ = map[dirNode]struct{}{} // comparable
 var (
 	_ fusefs.NodeRequestLookuper = dirNode{}
 	_ fusefs.HandleReadDirAller  = dirNode{}
+	_ fusefs.NodeGetattrer       = dirNode{}
 )
 
 // Names at the top that are not collections.
@@ -60,10 +61,20 @@ func (n dirNode) Attr(_ context.Context, a *fuse.Attr) error {
 	return nil
 }
 
+// Getattr is Attr for a directory that the kernel has, and keeps. The top it does not keep: by a stat(2) of it everybody
+// tells a mount that is dead.
+func (n dirNode) Getattr(ctx context.Context, _ *fuse.GetattrRequest, resp *fuse.GetattrResponse) error {
+	err := n.Attr(ctx, &resp.Attr)
+	if !n.top() {
+		resp.Attr.Valid = n.fs.names.attributes()
+	}
+	return err
+}
+
 // here says whether n is still a directory. A moved one is ESTALE, upon which the kernel walks the path once more: it
 // takes a directory that mkdir made for granted for a minute, under its new name too, and keeps it under the old one.
 func (n dirNode) here() error {
-	if n.path == "" {
+	if n.path == "" || n.fs.ix.HasCollection(n.space, n.path) {
 		return nil
 	}
 	_, err := n.list()
@@ -87,6 +98,7 @@ func (n dirNode) inode() uint64 {
 
 // Lookup resolves every text form of a name, listed or not.
 func (n dirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
+	since := n.fs.names.now()
 	e, err := n.find(req.Name)
 	if err == nil && e.tag && n.misses(req, e.img.File) {
 		return nil, n.fs.reply("look up "+join(n.path, req.Name), notFound)
@@ -101,7 +113,7 @@ func (n dirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.L
 	if err != nil {
 		return nil, n.fs.reply("look up "+join(n.path, req.Name), err)
 	}
-	resp.EntryValid = 0
+	resp.EntryValid = n.fs.names.give(e, since)
 	return e.node, nil
 }
 
@@ -125,7 +137,7 @@ func (n dirNode) find(name string) (entry, error) {
 			if len(n.fs.ix.Owners()) == 0 {
 				return entry{}, notFound
 			}
-			return entry{node: sharedNode{n.common}, dir: true}, nil
+			return entry{node: sharedNode{n.common}, dir: true}, nil // one look-up a path: not worth a key
 		}
 	}
 	ref, ext, isImage := image.ParseEntry(name)
@@ -153,21 +165,25 @@ func (n dirNode) findCollection(name string) (entry, error) {
 		return entry{}, notFound
 	}
 	sub := n.fs.collection(n.space, join(n.path, stored))
-	if _, err := sub.list(); err != nil {
+	e := entry{node: sub, dir: true}
+	if n.fs.ix.HasCollection(sub.space, sub.path) {
+		e.key = dirKey(sub.space, sub.path)
+	} else if _, err := sub.list(); err != nil { // it may hold drafts
 		return entry{}, err
 	}
-	return entry{node: sub, dir: true}, nil
+	return e, nil
 }
 
 // findTagDir finds the directory of a tag's versions. It is there while it holds something, or if it was made by mkdir.
 func (n dirNode) findTagDir(ref image.Ref) (entry, error) {
 	ref.Collection = collectionOf(n.path)
-	if _, err := n.fs.ix.Tag(n.space, ref); err != nil {
-		if !errors.Is(err, iofs.ErrNotExist) || !mine(n.space) || len(n.fs.ix.Drafts(ref.Collection, strings.ToLower(ref.TagDir()))) == 0 {
-			return entry{}, err
-		}
+	e := entry{node: n.fs.tagDir(n.space, ref.Collection, ref.TagDir()), dir: true}
+	if _, err := n.fs.ix.Tag(n.space, ref); err == nil {
+		e.key = tagKey(n.space, ref)
+	} else if !errors.Is(err, iofs.ErrNotExist) || !mine(n.space) || len(n.fs.ix.Drafts(ref.Collection, strings.ToLower(ref.TagDir()))) == 0 {
+		return entry{}, err
 	}
-	return entry{node: n.fs.tagDir(n.space, ref.Collection, ref.TagDir()), dir: true}, nil
+	return e, nil
 }
 
 // ReadDirAll lists collections, then per tag its file and its directory, then drafts. The file comes first because rm -r

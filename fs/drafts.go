@@ -375,14 +375,14 @@ func (n imageNode) toDraft(h *fuse.Header) error {
 func (n imageNode) writeTo() (index.Place, index.Image, error) {
 	if ref, _, ok := n.place.Ref(); ok {
 		if n.place.Tag != "" {
-			img, err := n.fs.ix.ByID(n.file)
+			img, err := n.fs.ix.Find(n.file)
 			return n.place, img, err
 		}
 		if img, err := n.fs.ix.Lookup("", ref); err == nil && img.File == n.file {
 			return n.place, img, nil
 		}
 	}
-	img, err := n.fs.ix.ByID(n.file)
+	img, err := n.fs.ix.Find(n.file)
 	if err != nil {
 		return n.place, img, err
 	}

@@ -12,7 +12,8 @@ import (
 	"sregfs/index/image"
 )
 
-// longValid is how long the kernel may keep the attributes of a revision, which never change.
+// longValid is how long the kernel may keep the attributes of a revision, which never change, and names until they are
+// taken back (lasting.go).
 const longValid = time.Hour
 
 // entry is what one name in a directory means at this moment.
@@ -23,6 +24,10 @@ type entry struct {
 	img   *index.Image // the published image behind an imageNode
 	draft *index.Draft // the draft behind a draftNode
 	tag   bool         // img is there as the newest of its tag, not as a version
+
+	// key is what the name is given to the kernel under; 0: whether it means this depends on who asks, or on more than the
+	// index tells of, and the kernel asks each time.
+	key nameKey
 }
 
 // notFound is what a name that means nothing answers.
@@ -66,7 +71,11 @@ func (fsys *FS) imageEntry(space, collection, name string, ref image.Ref, ext st
 	case err != nil:
 		return entry{}, err
 	}
-	return entry{node: fsys.image(img, place), img: &img, tag: ref.Version == ""}, nil
+	e := entry{node: fsys.image(img, place), img: &img, tag: ref.Version == ""}
+	if d == nil {
+		e.key = tagKey(space, ref)
+	}
+	return e, nil
 }
 
 // tagPlace is where a draft for the tag of ref stands, in the form all spellings of the name share.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"bazil.org/fuse"
@@ -97,7 +98,10 @@ type FS struct {
 	drafts  *openDrafts
 	readers *openImages
 	traces  *traces
-	cmds    *answers
+	names   *lasting
+
+	requests atomic.Int64 // of the kernel, since the mount
+	cmds     *answers
 }
 
 // newFS makes the file system over ix. base ends when it is unmounted.

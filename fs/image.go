@@ -69,6 +69,7 @@ func (n imageNode) Open(_ context.Context, req *fuse.OpenRequest, resp *fuse.Ope
 		return nil, n.fs.reply("open "+img.Ref.String(), err)
 	}
 	n.fs.readers.opened(img)
+	resp.Flags |= openNoFlush
 	if r.Steady() {
 		resp.Flags |= fuse.OpenKeepCache // the pages of a revision are right
 	}
@@ -77,7 +78,7 @@ func (n imageNode) Open(_ context.Context, req *fuse.OpenRequest, resp *fuse.Ope
 
 // image is what the catalogue knows of the node's revision, or knew when somebody opened it who still has it open.
 func (n imageNode) image() (index.Image, error) {
-	img, err := n.fs.ix.ByID(n.file)
+	img, err := n.fs.ix.Find(n.file)
 	if err == nil && img.Revision == n.rev {
 		return img, nil
 	}
@@ -97,6 +98,10 @@ func (n imageNode) Setattr(ctx context.Context, req *fuse.SetattrRequest, resp *
 	}
 	return n.common.Setattr(ctx, req, resp)
 }
+
+// openNoFlush says that close(2) has nothing to ask (FOPEN_NOFLUSH of Linux 5.18, older ones ask; the FUSE library does not
+// know it).
+const openNoFlush fuse.OpenResponseFlags = 1 << 5
 
 // imageHandle reads one revision, whatever becomes of its name.
 type imageHandle struct {

@@ -17,7 +17,15 @@ import (
 	"sregfs/index/image/imagetest"
 )
 
-func TestMain(m *testing.M) { fstest.Main(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(passthroughVariable); dir != "" {
+		if err := servePassthrough(dir, os.Getenv("SREGFS_PASSTHROUGH_FILE")); err != nil {
+			panic(err)
+		}
+		return
+	}
+	fstest.Main(m)
+}
 
 // local writes content to a file outside the mount and returns its path.
 func local(t testing.TB, name string, content []byte) string {

@@ -74,10 +74,13 @@ func Mount(ctx context.Context, dir string, ix *index.Index, o Options) (*Mounte
 		cancel()
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", dir, err), Unmount(context.WithoutCancel(ctx), dir, true), conn.Close())
 	}
-	go m.serve(conn)
+	m.fs.names = giveNames(m.fs, int(m.connection.device.Fd()))
+	server := fusefs.New(conn, &fusefs.Config{WithContext: m.fs.withContext})
+	go m.serve(conn, server)
 	if err := m.ready(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", dir, err), m.Unmount(context.WithoutCancel(ctx)))
 	}
+	m.fs.names.serving(server)
 	return m, nil
 }
 
@@ -122,13 +125,13 @@ func checkSystem(o Options) error {
 }
 
 // serve answers the kernel until the mount is gone.
-func (m *Mounted) serve(conn *fuse.Conn) {
+func (m *Mounted) serve(conn *fuse.Conn, server *fusefs.Server) {
 	defer close(m.done)
-	server := fusefs.New(conn, &fusefs.Config{WithContext: m.fs.withContext})
 	m.err = server.Serve(m.fs)
 	m.guard.dismiss()
 	// The order matters: the connection can be closed only when nobody reads from it or answers on it.
 	m.cancel()
+	m.fs.names.close()
 	m.connection.close()
 	m.err = errors.Join(m.err, conn.Close())
 	m.fs.sweepAll()

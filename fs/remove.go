@@ -101,6 +101,7 @@ func (fsys *FS) remove(ctx context.Context, from folder, name string, pid uint32
 	if place, err := from.target(name); err == nil && e.tag {
 		if left, err := fsys.ix.Lookup("", newestOf(*e.img)); err == nil {
 			fsys.traces.unlink(place, pid, left.File)
+			fsys.names.unlinked(e.img.Ref)
 		}
 	}
 	fsys.leaveTraces(*e.img, e.tag, pid)

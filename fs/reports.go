@@ -66,6 +66,7 @@ func (fsys *FS) metricsReport(context.Context) ([]byte, error) {
 	metric("counter", "drive_retries_total", "Requests repeated after a passing fault.", s.Requests.Retries)
 	metric("counter", "drive_received_bytes_total", "Bytes received from Drive.", s.Requests.BytesIn)
 	metric("counter", "drive_sent_bytes_total", "Bytes sent to Drive.", s.Requests.BytesOut)
+	metric("counter", "kernel_requests_total", "Requests of the kernel to this mount.", fsys.requests.Load())
 	processMetrics(metric)
 	if s.Synced != nil {
 		metric("gauge", "sync_age_seconds", "Time since Drive last told its changes.", time.Since(*s.Synced).Seconds())

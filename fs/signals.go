@@ -34,6 +34,19 @@ func (fsys *FS) patient(ctx context.Context, thread uint32) (context.Context, co
 }
 
 func (fsys *FS) outlast(ctx context.Context, thread uint32, grace time.Duration) (context.Context, context.CancelFunc) {
+	var done func()
+	late := &lateContext{start: func() (steady context.Context) {
+		steady, done = fsys.watched(ctx, thread, grace)
+		return steady
+	}}
+	return late, func() {
+		if !late.skip() {
+			done()
+		}
+	}
+}
+
+func (fsys *FS) watched(ctx context.Context, thread uint32, grace time.Duration) (steady context.Context, done func()) {
 	steady, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	interrupted := context.AfterFunc(ctx, func() { // also at unmount, see withContext
 		defer cancel()

@@ -27,6 +27,7 @@ var _ = map[tagDirNode]struct{}{} // comparable
 var (
 	_ fusefs.NodeRequestLookuper = tagDirNode{}
 	_ fusefs.HandleReadDirAller  = tagDirNode{}
+	_ fusefs.NodeGetattrer       = tagDirNode{}
 )
 
 // ref names the tag.
@@ -73,8 +74,16 @@ func (n tagDirNode) Attr(_ context.Context, a *fuse.Attr) error {
 	return nil
 }
 
+// Getattr is Attr for a directory that the kernel has, and keeps.
+func (n tagDirNode) Getattr(ctx context.Context, _ *fuse.GetattrRequest, resp *fuse.GetattrResponse) error {
+	err := n.Attr(ctx, &resp.Attr)
+	resp.Attr.Valid = n.fs.names.attributes()
+	return err
+}
+
 // Lookup finds a version by its file name, or a draft.
 func (n tagDirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.LookupResponse) (fusefs.Node, error) {
+	since := n.fs.names.now()
 	e, err := n.find(req.Name)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if gone := n.here(); gone != nil {
@@ -84,7 +93,7 @@ func (n tagDirNode) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fus
 	if err != nil {
 		return nil, n.fs.reply("look up "+join(n.path(), req.Name), err)
 	}
-	resp.EntryValid = 0
+	resp.EntryValid = n.fs.names.give(e, since)
 	return e.node, nil
 }
 
@@ -107,7 +116,7 @@ func (n tagDirNode) find(name string) (entry, error) {
 		return n.fs.draftEntry(d), nil
 	}
 	if file, ok := n.fs.traces.pushedAs(place); ok {
-		if img, err := n.fs.ix.ByID(file); err == nil {
+		if img, err := n.fs.ix.Find(file); err == nil {
 			return entry{node: n.fs.image(img, place), img: &img}, nil
 		}
 	}
@@ -124,7 +133,7 @@ func (n tagDirNode) findVersion(name, base string) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	return entry{node: n.fs.image(img, index.Place{}), img: &img}, nil
+	return entry{node: n.fs.image(img, index.Place{}), img: &img, key: tagKey(n.space, ref)}, nil
 }
 
 // findEncoded finds a version whose text the tree had to spell differently.

@@ -186,8 +186,8 @@ func (d *dirNode) described(l *Collection) Collection {
 	return out
 }
 
-// Versions returns the images of a tag, newest first, each version once. It is empty for a tag directory that exists
-// but holds nothing, and io/fs.ErrNotExist if there is no such tag.
+// Versions returns the images of a tag, newest first, each version once, without Labels and Properties. It is empty for a
+// tag directory that exists but holds nothing, and io/fs.ErrNotExist if there is no such tag.
 func (ix *Index) Versions(space string, ref image.Ref) ([]Image, error) {
 	ix.cat.mu.RLock()
 	t := ix.cat.tag(space, ref)
@@ -197,7 +197,7 @@ func (ix *Index) Versions(space string, ref image.Ref) ([]Image, error) {
 	}
 	out := values(t.versions())
 	ix.cat.mu.RUnlock()
-	return ix.hydrate(out), nil
+	return out, nil
 }
 
 // Files returns every image file of a tag, newest first: beside Versions, the duplicates that the tree shows as one. What
@@ -211,7 +211,7 @@ func (ix *Index) Files(space string, ref image.Ref) ([]Image, error) {
 	}
 	out := values(t.images)
 	ix.cat.mu.RUnlock()
-	return ix.hydrate(out), nil
+	return out, nil
 }
 
 // Twins returns the other files of img's content under its name and version, which the tree shows as one with it.
@@ -241,7 +241,8 @@ func (t *tagNode) version(v string) *Image {
 }
 
 // Lookup returns the image of ref, the newest of its tag if ref has no version. A version may be written as the MD5 or
-// the SHA-256 of the content too. It returns io/fs.ErrNotExist if there is none.
+// the SHA-256 of the content too. It returns io/fs.ErrNotExist if there is none. It comes from memory, for every name of a
+// path that is walked, and is without Labels and Properties: see Describe.
 func (ix *Index) Lookup(space string, ref image.Ref) (Image, error) {
 	ix.cat.mu.RLock()
 	var found *Image
@@ -252,7 +253,7 @@ func (ix *Index) Lookup(space string, ref image.Ref) (Image, error) {
 	if found == nil {
 		return Image{}, notExist(ref.String())
 	}
-	return ix.hydrate([]Image{*found})[0], nil
+	return *found, nil
 }
 
 func (c *catalog) tag(space string, ref image.Ref) *tagNode {
@@ -265,14 +266,26 @@ func (c *catalog) tag(space string, ref image.Ref) *tagNode {
 
 // ByID returns the image with Drive id file, io/fs.ErrNotExist if there is none.
 func (ix *Index) ByID(file string) (Image, error) {
+	img, err := ix.Find(file)
+	if err != nil {
+		return Image{}, err
+	}
+	return ix.Describe(img), nil
+}
+
+// Find is ByID without Labels and Properties: it comes from memory.
+func (ix *Index) Find(file string) (Image, error) {
 	ix.cat.mu.RLock()
 	img := ix.cat.files[file]
 	ix.cat.mu.RUnlock()
 	if img == nil {
 		return Image{}, notExist("image with id " + file)
 	}
-	return ix.hydrate([]Image{*img})[0], nil
+	return *img, nil
 }
+
+// Describe returns img with its Labels and Properties, from the records on disk. If they went since, it goes without.
+func (ix *Index) Describe(img Image) Image { return ix.hydrate([]Image{img})[0] }
 
 // Images returns every image on record: mine, then those shared with me, each newest first.
 func (ix *Index) Images() []Image {

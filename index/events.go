@@ -1,31 +1,21 @@
 package index
 
-import (
-	"context"
-	"maps"
-	"slices"
-	"sync"
-)
+import "sync"
 
-// events holds what happened and was not told yet: a set, so that a name that changes a thousand times before anyone
-// listens is told once, and memory is bounded by the number of names.
+// events knows who wants to hear of changes.
 type events struct {
-	mu      sync.Mutex // guards the rest; a leaf
-	pending map[Event]struct{}
-	order   []Event
-	subs    map[int]func(Event)
-	next    int
-	wake    chan struct{} // capacity 1: something is pending
+	mu   sync.RWMutex // guards the rest; held to read while subscribers are called
+	subs map[int]func([]Event)
+	next int
 }
 
-func newEvents() *events {
-	return &events{pending: map[Event]struct{}{}, subs: map[int]func(Event){}, wake: make(chan struct{}, 1)}
-}
+func newEvents() *events { return &events{subs: map[int]func([]Event){}} }
 
-// Subscribe has f called with every event from now on, until cancel. Calls come from one goroutine, in order, with no
-// lock of the index held, so f may ask the index anything; while it runs, later events wait. The catalogue is at least as
-// new as the event. Cancel does not wait for a call under way.
-func (ix *Index) Subscribe(f func(Event)) (cancel func()) {
+// Subscribe has f called with every event from now on, until cancel, after which no call is under way any more. f is
+// called by whoever made the change, when the index shows it already and before it is acknowledged to anybody: what f does
+// then is done when the caller of a verb goes on, or Refresh returns. So f is quick and waits for nothing; it may ask what
+// the index has in memory, and must change nothing. Calls may come at the same time from several goroutines.
+func (ix *Index) Subscribe(f func([]Event)) (cancel func()) {
 	e := ix.events
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -39,48 +29,15 @@ func (ix *Index) Subscribe(f func(Event)) (cancel func()) {
 	}
 }
 
-// event queues what happened. It never blocks.
+// event tells what happened. The caller holds no lock but catalog.order.
 func (ix *Index) event(happened ...Event) {
-	e := ix.events
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.subs) == 0 {
+	if len(happened) == 0 {
 		return
 	}
-	for _, ev := range happened {
-		if _, known := e.pending[ev]; !known {
-			e.pending[ev] = struct{}{}
-			e.order = append(e.order, ev)
-		}
+	e := ix.events
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, f := range e.subs {
+		f(happened)
 	}
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
-// deliver calls the subscribers until ctx ends.
-func (ix *Index) deliver(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ix.events.wake:
-		}
-		list, subs := ix.events.take()
-		for _, ev := range list {
-			for _, f := range subs {
-				f(ev)
-			}
-		}
-	}
-}
-
-func (e *events) take() ([]Event, []func(Event)) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	list := e.order
-	e.order = nil
-	clear(e.pending)
-	return list, slices.Collect(maps.Values(e.subs))
 }

@@ -27,7 +27,7 @@ type Image struct {
 	Owner    string // e-mail address
 	Writable bool   // Drive lets me change it
 
-	// Labels and Properties are nil in what Collection lists (see Index.ByID), and read-only elsewhere.
+	// Labels and Properties are nil in what comes from memory alone (see Index.Describe), and read-only elsewhere.
 	Labels     map[string]string
 	Properties map[string]string
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"sregfs/drive/drivetest"
@@ -133,7 +134,10 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	open()
 	c.Close()
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 20*time.Second, 10*time.Millisecond)
+	if !assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 20*time.Second, 10*time.Millisecond) {
+		stacks := make([]byte, 1<<20)
+		t.Fatalf("%d goroutines before:\n%s", before, stacks[:runtime.Stack(stacks, true)])
+	}
 }
 
 func TestEvents(t *testing.T) {
@@ -142,11 +146,13 @@ func TestEvents(t *testing.T) {
 	ix := indextest.Open(t, srv, index.Options{})
 	var mu sync.Mutex
 	seen := map[index.Event]bool{}
-	cancel := ix.Subscribe(func(e index.Event) {
-		_ = ix.Images() // a subscriber may ask
+	cancel := ix.Subscribe(func(happened []index.Event) {
+		_, _ = ix.Lookup("", ref(t, "c/i:t")) // a subscriber may ask
 		mu.Lock()
 		defer mu.Unlock()
-		seen[e] = true
+		for _, e := range happened {
+			seen[e] = true
+		}
 	})
 	saw := func(e index.Event) func() bool {
 		return func() bool {
@@ -163,10 +169,10 @@ func TestEvents(t *testing.T) {
 	mu.Unlock()
 	img, err := ix.Retag(t.Context(), byName(t, ix, "c/i:t"), ref(t, "d/j:u"))
 	require.NoError(t, err)
-	indextest.Eventually(t, saw(old), "the old name")
-	indextest.Eventually(t, saw(index.Event{Collection: "d", Image: "j", Tag: "u", Version: f.MD5, Ext: ".sif"}), "the new name")
+	require.True(t, saw(old)(), "the old name, before the verb returns")
+	require.True(t, saw(index.Event{Collection: "d", Image: "j", Tag: "u", Version: f.MD5, Ext: ".sif"})(), "the new name")
 	require.NoError(t, ix.Mkdir("made"))
-	indextest.Eventually(t, saw(index.Event{Collection: "made"}), "a directory")
+	require.True(t, saw(index.Event{Collection: "made"})(), "a directory")
 	cancel()
 	mu.Lock()
 	clear(seen)

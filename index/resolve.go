@@ -15,14 +15,14 @@ func (ix *Index) Resolve(text string) (Image, error) {
 	}
 	if ref, err := image.Parse(text); err == nil {
 		if img, err := ix.Lookup("", ref); err == nil {
-			return img, nil
+			return ix.Describe(img), nil
 		}
 	}
 	img, err := Resolve(ix.cat.all(), text)
 	if err != nil {
 		return Image{}, err
 	}
-	return ix.hydrate([]Image{img})[0], nil
+	return ix.Describe(img), nil
 }
 
 // Resolve finds the one of images, in the order of Index.Images, that text means: a Drive id, a name with or without a

@@ -153,7 +153,7 @@ func TestRecordsWithoutDrive(t *testing.T) {
 		img, err := ix.Lookup("", ref(t, "c/a:1"))
 		require.NoError(t, err)
 		require.Equal(t, f.ID, img.File)
-		require.Equal(t, "v", img.Labels["k"])
+		require.Equal(t, "v", ix.Describe(img).Labels["k"])
 		indextest.Eventually(t, func() bool { return ix.Status().Error != "" }, "status says so")
 	})
 	t.Run("none at all", func(t *testing.T) {

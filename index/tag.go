@@ -1,9 +1,13 @@
 package index
 
-import "sregfs/index/image"
+import (
+	"strings"
+
+	"sregfs/index/image"
+)
 
 // Tag returns the tag that ref names, as Collection lists it: Newest is without Labels and Properties. It costs a look
-// into memory, which Versions does not; a directory asks this each time somebody passes through it. It returns
+// into memory; a directory asks this each time somebody passes through it. It returns
 // io/fs.ErrNotExist for what is not listed either.
 func (ix *Index) Tag(space string, ref image.Ref) (Tag, error) {
 	ix.cat.mu.RLock()
@@ -20,4 +24,11 @@ func (ix *Index) Tag(space string, ref image.Ref) (Tag, error) {
 	}
 	newest := *t.images[0]
 	return Tag{Image: newest.Image, Tag: newest.Tag, Newest: newest, Versions: len(t.versions())}, nil
+}
+
+// HasCollection says whether the directory at path is there, as Collection finds it. It costs a look into memory.
+func (ix *Index) HasCollection(space, path string) bool {
+	ix.cat.mu.RLock()
+	defer ix.cat.mu.RUnlock()
+	return ix.cat.spaces[strings.ToLower(space)].find(path) != nil
 }

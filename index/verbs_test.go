@@ -18,7 +18,7 @@ func byName(t *testing.T, ix *index.Index, name string) index.Image {
 	t.Helper()
 	img, err := ix.Lookup("", ref(t, name))
 	require.NoError(t, err)
-	return img
+	return ix.Describe(img)
 }
 
 func TestRemove(t *testing.T) {
