@@ -146,5 +146,19 @@ func reason(err error) string {
 	case errors.Is(err, context.Canceled):
 		return "interrupted; what was not sent yet is kept, and goes on with the next mount or push"
 	}
+	for _, row := range ofMounts {
+		if errors.Is(err, row.errno) {
+			return index.Sentence(row.err)
+		}
+	}
 	return index.Sentence(err)
+}
+
+// ofMounts are error numbers that only a mount of ours gives, and what it means by them.
+var ofMounts = []struct {
+	errno syscall.Errno
+	err   error
+}{
+	{syscall.EKEYEXPIRED, index.ErrSignIn},
+	{syscall.ENETUNREACH, index.ErrOffline},
 }

@@ -175,6 +175,10 @@ func (a *app) logoutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if auth.Kind() == drive.KindServiceAccount {
+				a.say("The credentials are a service account's key: there is no sign-in to end.")
+				return nil
+			}
 			if err := auth.Logout(cmd.Context()); err != nil {
 				return err
 			}
