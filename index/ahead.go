@@ -20,11 +20,11 @@ func (r *Reader) advance(off, n int64) {
 		if r.asked > 0 {
 			r.jumped()
 		}
-		r.asked = 0
-		r.start, r.next = off, off+n
-	} else {
-		r.next = max(r.next, off+n)
+		r.asked, r.run = 0, 0
+		r.start, r.next = off, off
 	}
+	r.run += n
+	r.next = max(r.next, off+n)
 	ahead := r.ahead()
 	r.mu.Unlock()
 	if ahead > 0 {
@@ -35,7 +35,7 @@ func (r *Reader) advance(off, n int64) {
 
 // ahead is how many bytes behind the last read are worth asking for. The caller holds mu.
 func (r *Reader) ahead() int64 {
-	run, most := r.next-r.start, min(int64(farthest), r.bf.s.limit/4) // a small cache must not lose it before it is read
+	run, most := r.run, min(int64(farthest), r.bf.s.limit/4) // a small cache must not lose it before it is read
 	switch {
 	case r.start < blockSize && run >= copying:
 		return most
@@ -66,6 +66,9 @@ func (r *Reader) more() {
 	end := min((r.next+ahead)/blockSize, bf.have.n) - 1
 	if bf.uncacheable { // it is kept in memory, and not for long
 		end = min(end, (r.next+maxSpill/2)/blockSize)
+	}
+	if next := r.next / blockSize; next < bf.have.n && bf.missing(next, next) > 0 && bf.behind(next) == next {
+		r.asked = 0 // what was asked for was dropped
 	}
 	var orders []*order
 	for first := max(r.asked, (r.next+blockSize-1)/blockSize); first <= end; {

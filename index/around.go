@@ -9,7 +9,7 @@ package index
 const (
 	aroundCredit = 32 << 20 // what an image begins with: windows of 16, 8, 4, … MiB if nothing of them is read
 	aroundLent   = 4 << 20  // the same where a profile covers what is expected
-	aroundWorth  = 8 << 20  // what a place pays: half of what a gigabit line carries in a round trip of 150 ms
+	aroundWorth  = 4 << 20  // what a place pays: a gigabit line carries four times as much in a round trip of 150 ms
 	aroundMost   = 64 << 20 // the largest window
 	aroundLeast  = 1 << 20  // the smallest, and the size of a place
 	aroundLimit  = 2 * aroundMost

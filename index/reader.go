@@ -23,6 +23,7 @@ type Reader struct {
 	mu    sync.Mutex
 	start int64 // guarded by mu: where the reads in sequence began
 	next  int64 // guarded by mu: where the last of them ended
+	run   int64 // guarded by mu: bytes they read
 	asked int64 // guarded by mu: the first block read-ahead has not asked for
 }
 
