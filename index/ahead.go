@@ -23,7 +23,9 @@ func (r *Reader) advance(off, n int64) {
 		r.asked, r.run = 0, 0
 		r.start, r.next = off, off
 	}
-	r.run += n
+	if !r.launch.foretold(off) { // what a start is known to read comes by itself, and says nothing of what follows
+		r.run += n
+	}
 	r.next = max(r.next, off+n)
 	ahead := r.ahead()
 	r.mu.Unlock()
@@ -80,8 +82,11 @@ func (r *Reader) more() {
 		orders = append(orders, &order{next: first, last: last, piece: n})
 		first = last + 1
 	}
-	if len(orders) > 0 && bf.enqueue(classAhead, orders) {
-		r.asked = orders[len(orders)-1].last + 1
+	if len(orders) > 0 {
+		asked := orders[len(orders)-1].last + 1
+		if bf.enqueue(classAhead, orders) {
+			r.asked = asked
+		}
 	}
 	bf.mu.Unlock()
 	bf.s.sched.dispatch()
