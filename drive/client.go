@@ -21,7 +21,7 @@ const DefaultURL = "https://www.googleapis.com"
 
 // Defaults of Options.
 const (
-	defaultConnections = 16
+	defaultConnections = 24
 	defaultTimeout     = time.Minute
 	defaultAgent       = "sregfs"
 )
@@ -30,7 +30,7 @@ const (
 type Options struct {
 	URL         string             // root of the API, default DefaultURL; an emulator's address in tests
 	Auth        *Auth              // who asks; nil: every call fails with ErrSignIn
-	Connections int                // connections for content each way, default 16; other calls have their own
+	Connections int                // connections for content each way, default 24; other calls have their own
 	Timeout     time.Duration      // how long passing faults are retried without progress, default 60 s
 	Bandwidth   Bandwidth          // default no limits
 	Chunk       int64              // what one request of an upload sends at most, a multiple of 256 KiB, default 8 GiB
