@@ -15,6 +15,7 @@ import (
 )
 
 func TestControlFiles(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := imagetest.SIF(t, 2<<20, imagetest.Labels{"maintainer": "ann"})
 	file := indextest.Put(t, srv.User(""), "c/x:1", content, nil)
@@ -58,6 +59,9 @@ assert b"none" in os.read(fd, 1000)
 	for _, name := range []string{"goroutines", "heap_bytes", "open_fds", "resident_bytes"} {
 		require.Regexp(t, `(?m)^sregfs_`+name+` [1-9]\d*$`, metrics)
 	}
+	require.Regexp(t, `(?m)^sregfs_fetched_bytes_total\{class="\w+"\} [1-9]\d*$`, metrics)
+	require.Regexp(t, `(?m)^sregfs_fetched_requests_total\{class="\w+"\} [1-9]\d*$`, metrics)
+	require.Regexp(t, `^\w+ [1-9]\d* requests [1-9]\d* bytes`, m.Sh("exec 5< c/x:1.sif; getfattr --only-values -n user.sregfs.fetched c/x:1.sif"))
 	require.Empty(t, m.Sh("cat .sregfs/transfers"))
 
 	require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum .sregfs/id/" + file.ID))[0])
@@ -74,6 +78,7 @@ assert b"none" in os.read(fd, 1000)
 
 // TestDuplicatesById: of two files with one name one shows, and both are reachable by id.
 func TestDuplicatesById(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := imagetest.Bytes(1, 1000)
 	a := indextest.Put(t, srv.User(""), "c/x:1", content, nil)
@@ -87,6 +92,7 @@ func TestDuplicatesById(t *testing.T) {
 
 // TestDraftsDirectory: what is left of a failed push can be looked at, moved to where it belongs, and removed.
 func TestDraftsDirectory(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 1<<20, 1)
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -99,6 +105,7 @@ func TestDraftsDirectory(t *testing.T) {
 
 // TestPushCommands: a push that failed for good is tried again, or given up, by number.
 func TestPushCommands(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	srv.User("").SetQuota(1000)
 	m := fstest.Mount(t, srv, fstest.Options{})

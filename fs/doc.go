@@ -18,8 +18,28 @@
 // # Nodes
 //
 // A node is an address, a small comparable value (entry.go makes them); equal values are one inode. An image's node is
-// one revision of one Drive file, and its bytes never change: the kernel keeps its pages and attributes. What a name means
-// it asks each time, and is answered from memory.
+// one revision of one Drive file, and its bytes never change: the kernel keeps its pages and attributes.
+//
+// # What the kernel keeps
+//
+// What is published the kernel is given for keeps, and it is taken back before the change is acknowledged to anybody
+// (lasting.go): a name that was looked at once costs no request any more, and the next call after a change sees the change.
+// This needs Linux 6.16; an older kernel asks for each name each time. Measured with BenchmarkRegistry on two cores that
+// others used too: a stat(2) of 1,000 images by absolute path took 85 µs each when the kernel asked, and 2–3 µs now.
+//
+//   - Taken back are all names at once, and only when one that was given means something else. What costs is that the kernel
+//     then lets go of the pages of a file which nobody has open when its name is looked up next; it reads them again from
+//     our disk. A file that is open keeps its pages, and /proc/PID/fd shows it as deleted from then on, though it is not.
+//   - Drafts, and names that mean something for one process only, are asked for each time. So are names that are not there:
+//     the FUSE library cannot give them.
+//   - Attributes of directories are taken back one by one. Those of the top are not given: stat(2) of it is how people and
+//     programs tell a mount whose process died.
+//   - With allow_other the kernel checks permissions, and asks for the top's attributes on the way to each name.
+//   - Pages are read from the kernel's memory at the speed of FUSE files, whoever serves them: 0.5–0.6 of a file on ext4,
+//     whose pages the kernel keeps in larger pieces, as much as a bare passthrough of the FUSE library has (BenchmarkRead).
+//   - What is prefetched is not pushed into the page cache (FUSE_NOTIFY_STORE): the kernel would wait for the lock of a page
+//     that a read holds until we answer it, not to be killed. It would save a request of 128 KiB where one is made, 0.1–0.2 ms
+//     of a start that reads a few hundred.
 //
 // # Writing
 //
@@ -61,9 +81,10 @@
 //
 // # Deadlocks
 //
-// Nothing here talks to the kernel but in answer to a request. To make it forget an entry would wait, in the kernel and
-// not to be killed, for the lock of the directory, which it holds for a rename that is being pushed: a program killed in
-// that moment would never end, nor release its mount and its state. That is why entries are not given for keeps. Serve
-// waits for its handlers at unmount, so every request's context ends with the mount (context.go). A process must not read
-// its own mount; the tests use another (package fstest).
+// The kernel is told nothing, but in answer to a request, for which it needs a lock. To make it forget an entry would wait,
+// in the kernel and not to be killed, for the lock of the directory, which it holds for a rename that is being pushed: a
+// program killed in that moment would never end, nor release its mount and its state. What it is told, that all names are
+// old (FUSE_NOTIFY_INC_EPOCH) and that the attributes of a directory are (FUSE_NOTIFY_INVAL_INODE without pages), takes no
+// lock that a request can hold. Serve waits for its handlers at unmount, so every request's context ends with the mount
+// (context.go). A process must not read its own mount; the tests use another (package fstest).
 package fs

@@ -5,10 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"time"
+
+	"sregfs/index"
 )
 
 // The reports of the control files: each makes a text when its file is opened.
@@ -62,6 +66,14 @@ func (fsys *FS) metricsReport(context.Context) ([]byte, error) {
 	metric("gauge", "cache_bytes", "Bytes of images on this machine.", s.Cache.Used)
 	metric("gauge", "cache_limit_bytes", "Budget of the cache.", s.Cache.Limit)
 	metric("counter", "cache_evicted_bytes_total", "Bytes removed from this machine to make room.", s.Cache.Evicted)
+	fetched := func(name, help string, value func(index.Traffic) int64) {
+		fmt.Fprintf(&b, "# HELP sregfs_%s %s\n# TYPE sregfs_%s counter\n", name, help, name)
+		for _, class := range slices.Sorted(maps.Keys(s.Cache.Fetched)) {
+			fmt.Fprintf(&b, "sregfs_%s{class=%q} %d\n", name, class, value(s.Cache.Fetched[class]))
+		}
+	}
+	fetched("fetched_requests_total", "Requests for content, by what they were made for.", func(t index.Traffic) int64 { return t.Requests })
+	fetched("fetched_bytes_total", "Bytes of content, by what they were fetched for.", func(t index.Traffic) int64 { return t.Bytes })
 	metric("counter", "drive_requests_total", "HTTP requests to Drive.", s.Requests.Requests)
 	metric("counter", "drive_retries_total", "Requests repeated after a passing fault.", s.Requests.Retries)
 	metric("counter", "drive_received_bytes_total", "Bytes received from Drive.", s.Requests.BytesIn)

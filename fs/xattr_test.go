@@ -12,6 +12,7 @@ import (
 )
 
 func TestXattrs(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 3<<20, 1)
 	file := indextest.Put(t, srv.User(""), "c/x:1", content, map[string]string{"maintainer": "ann", "org.label-schema.usage": "run it"})
@@ -23,7 +24,7 @@ func TestXattrs(t *testing.T) {
 	for name, want := range map[string]string{
 		"id": file.ID, "uri": "c/x:1@" + md5sum(content), "collection": "c", "image": "x", "tag": "1", "version": md5sum(content), "md5": md5sum(content),
 		"sha256": sha(content), "size": "3145728", "owner": "ann@uni.edu", "state": "remote", "cached": "0",
-		"url": srv.URL() + "/drive/v3/files/" + file.ID + "?alt=media", "shared": "ann@uni.edu owner",
+		"url": srv.URL() + "/drive/v3/files/" + file.ID + "?alt=media", "shared": "ann@uni.edu owner", "fetched": "nothing",
 		"label.maintainer": "ann", "label.org.label-schema.usage": "run it", "labels": `{"maintainer":"ann","org.label-schema.usage":"run it"}`,
 		"created": file.Created.UTC().Format("2006-01-02T15:04:05Z"), "modified": file.Modified.UTC().Format("2006-01-02T15:04:05Z"),
 	} {
@@ -77,6 +78,7 @@ for flags, name, errno in (1, "maintainer", 17), (2, "none", 61):
 
 // What lists or copies all attributes must not wait for Drive, which may be far away or not there at all.
 func TestListedAttributesAskNobody(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	indextest.Put(t, srv.User(""), "c/x:1", sif(t, 1<<20, 1), map[string]string{"maintainer": "ann"})
 	m := fstest.Mount(t, srv, fstest.Options{})

@@ -1,9 +1,12 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +41,7 @@ var imageXattrs = map[string]xattr{
 	"state":      {get: (*FS).imageState},
 	"cached":     {get: (*FS).imageCached},
 	"profile":    {get: (*FS).imageProfile},
+	"fetched":    {get: (*FS).imageFetched},
 	"shared":     {get: (*FS).imageShared, asks: true},
 	"labels":     {get: show(labelsJSON)},
 
@@ -88,6 +92,22 @@ func (fsys *FS) imageCached(_ context.Context, img index.Image) (string, error) 
 func (fsys *FS) imageProfile(_ context.Context, img index.Image) (string, error) {
 	p := fsys.ix.Profiles(img)
 	return fmt.Sprintf("recorded %d static %d", p.Recorded.Bytes(), p.Static.Bytes()), nil
+}
+
+// imageFetched says what was fetched of an image that is open, and what for: "demand 12 requests 1572864 bytes" a line;
+// "nothing" of one that is not.
+func (fsys *FS) imageFetched(_ context.Context, img index.Image) (string, error) {
+	var lines []string
+	for _, r := range fsys.ix.CacheStats().Open {
+		if r.File != img.File {
+			continue
+		}
+		for _, class := range slices.Sorted(maps.Keys(r.Fetched)) {
+			t := r.Fetched[class]
+			lines = append(lines, fmt.Sprintf("%s %d requests %d bytes", class, t.Requests, t.Bytes))
+		}
+	}
+	return cmp.Or(strings.Join(lines, "\n"), "nothing"), nil
 }
 
 // imageShared lists who has access, "EMAIL ROLE" a line.
