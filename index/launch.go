@@ -31,7 +31,8 @@ type launch struct {
 	head int64            // guarded by mu: so many blocks were read in sequence from the beginning
 	over bool             // guarded by mu: nothing is recorded any more
 	copy bool             // guarded by mu: because somebody reads all of it, which is no start
-	plan *plan            // guarded by mu: nil if nothing is known
+
+	plan *plan // nil if nothing is known; but for its place guarded by mu
 }
 
 const (
@@ -52,25 +53,21 @@ func (ps *profiles) opened(bf *blockFile, img Image) *launch {
 	l := ps.launches[bf.key]
 	fresh := l == nil
 	if fresh {
+		_, all, _ := ps.known(bf.key)
 		l = &launch{
 			ps: ps, bf: bf, img: img, seen: newBitmap((bf.size + image.ProfileBlock - 1) / image.ProfileBlock), rec: image.NewRecording(bf.size),
 			ended: make(chan struct{}), finished: make(chan struct{}),
+		}
+		if all.Bytes() > 0 {
+			l.plan = newPlan(all)
 		}
 		ps.launches[bf.key] = l
 	}
 	l.open++
 	ps.mu.Unlock()
-	if fresh {
-		_, all, _ := ps.known(bf.key)
-		if all.Bytes() > 0 {
-			l.mu.Lock()
-			l.plan = newPlan(all)
-			l.mu.Unlock()
-		}
-		if !ps.ix.goes(l.watch) {
-			ps.forget(l)
-			close(l.finished)
-		}
+	if fresh && !ps.ix.goes(l.watch) {
+		ps.forget(l)
+		close(l.finished)
 	}
 	if !bf.complete.Load() {
 		l.ask()
@@ -88,14 +85,9 @@ func (l *launch) ask() {
 	}
 }
 
-// planned says whether what a start reads first is asked for.
-func (l *launch) planned() bool {
-	if l == nil {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.plan != nil && l.plan.has(0)
+// foretold says whether what is at off belongs to what a start is known to read.
+func (l *launch) foretold(off int64) bool {
+	return l != nil && l.plan != nil && l.plan.has(off/image.ProfileBlock)
 }
 
 // read notes that a reader reads n bytes, all of them inside the image, from off.
@@ -176,9 +168,7 @@ func (l *launch) watch(ctx context.Context) {
 		err = l.ps.learn(l.bf.key, read)
 	}
 	if err == nil && ctx.Err() == nil {
-		err = l.ps.look(ctx, l.img)
-	}
-	if err == nil && ctx.Err() == nil {
+		l.ps.look(ctx, l.img)
 		err = l.ps.publish(ctx, l.img)
 	}
 	if err != nil {

@@ -11,6 +11,8 @@ const (
 	// profileTrust is how much may be asked for, beside profileLead, for each byte of it that was read: a wrong profile, or
 	// a start that goes another way, ends soon.
 	profileTrust = 4
+	// profilePiece is the longest span that is asked for as one.
+	profilePiece = 4 << 20
 )
 
 // profileRequests is how many requests a profile should take: twice as many as may be in the air for it. Ranges that lie
@@ -24,7 +26,7 @@ var profileGaps = []int64{0, blockSize, 2 * blockSize, 4 * blockSize, 8 * blockS
 type plan struct {
 	spans    []image.Span
 	at       []int64         // the places of spans
-	place    map[int64]int64 // of the blocks of image.ProfileBlock that the profile names
+	place    map[int64]int64 // of the blocks of image.ProfileBlock that the profile names; it does not change
 	recorded int64           // from this place on it was not recorded
 	asked    int             // so many of spans
 	used     int64           // bytes of it that were read
@@ -52,7 +54,7 @@ func (p *plan) add(profile image.Profile) {
 			break
 		}
 	}
-	for _, s := range joined {
+	for _, s := range pieces(joined) {
 		first, end := int64(-1), s.Off+s.Len
 		for b := s.Off / image.ProfileBlock; b*image.ProfileBlock < end; b++ {
 			if at, ok := p.place[b]; ok && (first < 0 || at < first) {
@@ -61,6 +63,16 @@ func (p *plan) add(profile image.Profile) {
 		}
 		p.spans, p.at = append(p.spans, s), append(p.at, first)
 	}
+}
+
+// pieces are spans of at most profilePiece bytes.
+func pieces(spans []image.Span) (out []image.Span) {
+	for _, s := range spans {
+		for end := s.Off + s.Len; s.Off < end; s.Off += profilePiece {
+			out = append(out, image.Span{Off: s.Off, Len: min(profilePiece, end-s.Off)})
+		}
+	}
+	return out
 }
 
 // has says whether the plan names block b of image.ProfileBlock.

@@ -131,7 +131,13 @@ func (ps *profiles) learn(k contentKey, read image.Profile) error {
 
 // look finds out what img itself says of its start, if nothing is known of it and all of it is here: the next start may
 // come when it is no more.
-func (ps *profiles) look(ctx context.Context, img Image) error {
+func (ps *profiles) look(ctx context.Context, img Image) {
+	if err := ps.lookAt(ctx, img); err != nil {
+		ps.ix.log.WithError(err).WithField("image", img.Ref.String()).Debug("start-up profile")
+	}
+}
+
+func (ps *profiles) lookAt(ctx context.Context, img Image) error {
 	bf := ps.ix.blocks.get(img)
 	defer bf.release()
 	_, all, _ := ps.known(bf.key)

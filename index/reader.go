@@ -15,7 +15,7 @@ import (
 type Reader struct {
 	bf     *blockFile
 	launch *launch // nil if it is none of a start
-	quiet  bool // it looks for its own purposes: what it reads says nothing of what will be read
+	quiet  bool    // it looks for its own purposes: what it reads says nothing of what will be read
 	closed atomic.Bool
 	served atomic.Bool  // it has handed out bytes,
 	era    atomic.Int64 // and of which of bf's eras
@@ -35,7 +35,7 @@ func (ix *Index) OpenImage(img Image) (*Reader, error) {
 		return nil, err
 	}
 	r.launch = ix.profiles.opened(r.bf, img)
-	if !r.bf.complete.Load() && !r.launch.planned() {
+	if !r.bf.complete.Load() && !r.launch.foretold(0) {
 		ix.goes(r.bf.greet)
 	}
 	return r, nil

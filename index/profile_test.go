@@ -1,0 +1,415 @@
+package index_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sregfs/drive"
+	"sregfs/drive/drivetest"
+	"sregfs/index"
+	"sregfs/index/image"
+	"sregfs/index/image/imagetest"
+	"sregfs/index/indextest"
+)
+
+// places are what starts read in the tests here: the head, which all read first, and blocks all over the image.
+func places(mib ...int64) []image.Span {
+	spans := []image.Span{{Off: 0, Len: 4096}}
+	for _, m := range mib {
+		spans = append(spans, image.Span{Off: m << 20, Len: 4096})
+	}
+	return spans
+}
+
+// someStart is one of a container: it takes more reads than a look.
+var someStart = places(38, 20, 3, 30, 11, 25, 7, 17, 33, 5, 28, 14)
+
+// start opens img, reads the spans one after the other as a container does, compares them, and closes it.
+func start(t testing.TB, ix *index.Index, img index.Image, content []byte, spans []image.Span) {
+	t.Helper()
+	r, err := ix.OpenImage(img)
+	require.NoError(t, err)
+	for _, s := range spans {
+		p := make([]byte, s.Len)
+		_, err := r.ReadAt(t.Context(), p, s.Off)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(content[s.Off:s.Off+s.Len], p), "at %d", s.Off)
+	}
+	require.NoError(t, r.Close())
+}
+
+// published waits for the recording of an image to be on Drive, and returns it.
+func published(t testing.TB, srv *drivetest.Server, id string, size int64, long int) image.Profiles {
+	t.Helper()
+	var p image.Profiles
+	indextest.Eventually(t, func() bool {
+		var err error
+		p, err = image.ParseProfiles(fileOf(t, srv, id).Properties, size)
+		return err == nil && p.Recorded.Bytes() >= int64(long)*image.ProfileBlock
+	}, "the recording is published")
+	return p
+}
+
+func fileOf(t testing.TB, srv *drivetest.Server, id string) drivetest.File {
+	t.Helper()
+	for _, f := range srv.User("").Files() {
+		if f.ID == id {
+			return f
+		}
+	}
+	t.Fatalf("no file %s", id)
+	return drivetest.File{}
+}
+
+// patches is how often the metadata of a file was changed.
+func patches(srv *drivetest.Server, id string) (n int) {
+	for _, r := range srv.Requests() {
+		if r.Method == "PATCH" && strings.HasSuffix(r.Path, "/"+id) {
+			n++
+		}
+	}
+	return n
+}
+
+// Promise 2, on a machine that never saw the image: what another one's start read is asked for at once.
+func TestARecordedStartIsAskedForAtOnce(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.Bytes(1, 40<<20)
+	id := indextest.Put(t, srv.User(""), "c/i:t", content, map[string]string{"maintainer": "ann@uni.edu"}).ID
+	before := fileOf(t, srv, id)
+	first := indextest.Open(t, srv, index.Options{})
+	start(t, first, byID(t, first, id), content, someStart)
+	known := published(t, srv, id, int64(len(content)), len(someStart))
+	for i, s := range someStart {
+		require.Equal(t, s.Off, known.Recorded[i].Off, "in the order of first need")
+	}
+	after := fileOf(t, srv, id)
+	require.Equal(t, before.Modified, after.Modified, "a profile makes no image the newest")
+	for k, v := range before.Properties {
+		require.Equal(t, v, after.Properties[k])
+	}
+	indextest.Eventually(t, func() bool { return first.Profiles(byID(t, first, id)).Recorded.Bytes() > 0 }, "it is on record here")
+	require.Equal(t, map[string]string{"maintainer": "ann@uni.edu"}, byID(t, first, id).Labels, "it is no label")
+
+	second := indextest.Open(t, srv, index.Options{})
+	img := byID(t, second, id)
+	srv.Fault(drivetest.On("GET", "/drive/v3/files/*").Query("alt", "media").Delay(2 * time.Second))
+	srv.ResetRequests()
+	began := time.Now()
+	start(t, second, img, content, someStart)
+	took := time.Since(began)
+	var last time.Time
+	asked := map[int64]bool{}
+	for _, r := range srv.Requests() {
+		if r.Range == "" {
+			continue
+		}
+		if r.Time.After(last) {
+			last = r.Time
+		}
+		var from, to int64
+		_, err := fmt.Sscanf(r.Range, "bytes=%d-%d", &from, &to)
+		require.NoError(t, err)
+		for b := from >> 16; b <= to>>16; b++ {
+			asked[b] = true
+		}
+	}
+	t.Logf("%d requests, the last after %s; all read after %s", len(srv.Requests()), last.Sub(began), took)
+	require.Less(t, last.Sub(began), 2*time.Second, "everything was asked for before anything was answered")
+	for _, s := range someStart {
+		require.True(t, asked[s.Off>>16], "at %d", s.Off)
+	}
+	_, sum := fetched(srv, id)
+	require.Less(t, sum, int64(len(someStart)*4<<17), "and little else")
+	require.Zero(t, patches(srv, id), "nothing new was learnt")
+}
+
+// A recording says what starts read, and is published once an hour at most, to nobody's surprise.
+func TestWhatIsRecorded(t *testing.T) {
+	content := imagetest.Bytes(1, 40<<20)
+	const size = 40 << 20
+	steps := func(from, to, step int64) (spans []image.Span) {
+		for off := from; off < to; off += step {
+			spans = append(spans, image.Span{Off: off, Len: min(step, to-off)})
+		}
+		return spans
+	}
+	for name, c := range map[string]struct {
+		o        index.Options
+		starts   [][]image.Span
+		recorded int // blocks of 64 KiB known on this machine
+		patches  int
+	}{
+		"a start":              {starts: [][]image.Span{someStart}, recorded: len(someStart), patches: 1},
+		"the same start again": {starts: [][]image.Span{someStart, someStart, someStart}, recorded: len(someStart), patches: 1},
+		"another start":        {starts: [][]image.Span{someStart, places(1, 2, 4, 6, 8, 10, 12, 13, 15)}, recorded: len(someStart) + 9, patches: 1},
+		"a look":               {starts: [][]image.Span{places(39, 38)}},
+		"looks":                {starts: [][]image.Span{places(39), places(38), places(37)}},
+		"a copy":               {starts: [][]image.Span{steps(0, size, 128<<10)}},
+		"the head of a copy":   {starts: [][]image.Span{steps(0, 20<<20, 128<<10)}},
+		"a copy of what was started": {
+			starts: [][]image.Span{someStart, steps(0, size, 128<<10)}, recorded: len(someStart), patches: 1,
+		},
+		"switched off": {o: index.Options{NoProfiles: true}, starts: [][]image.Span{someStart}},
+		"read-only":    {o: index.Options{ReadOnly: true}, starts: [][]image.Span{someStart}, recorded: len(someStart)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := drivetest.NewServer(t, drivetest.Options{})
+			id := put(t, srv, "c/i:t", content)
+			dir := filepath.Join(t.TempDir(), "state")
+			c.o.Dir = dir
+			ix := indextest.Open(t, srv, c.o)
+			srv.ResetRequests()
+			for i, spans := range c.starts {
+				start(t, ix, byID(t, ix, id), content, spans)
+				if i == 0 && c.patches > 0 {
+					published(t, srv, id, size, 1)
+				}
+			}
+			require.NoError(t, ix.Close(), "which ends all recordings")
+			require.Equal(t, c.patches, patches(srv, id))
+
+			later := indextest.Open(t, srv, index.Options{Dir: dir, ReadOnly: true})
+			indextest.Refresh(t, later)
+			require.Equal(t, int64(c.recorded)*image.ProfileBlock, later.Profiles(byID(t, later, id)).Recorded.Bytes())
+		})
+	}
+}
+
+// Close ends what is open, and lets what was learnt be published.
+func TestCloseKeepsARecording(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.Bytes(1, 40<<20)
+	id := put(t, srv, "c/i:t", content)
+	ix := indextest.Open(t, srv, index.Options{})
+	r, err := ix.OpenImage(byID(t, ix, id))
+	require.NoError(t, err)
+	for _, s := range someStart {
+		_, err := r.ReadAt(t.Context(), make([]byte, s.Len), s.Off)
+		require.NoError(t, err)
+	}
+	require.NoError(t, ix.Close())
+	require.NoError(t, r.Close())
+	p, err := image.ParseProfiles(fileOf(t, srv, id).Properties, int64(len(content)))
+	require.NoError(t, err)
+	require.Len(t, p.Recorded, len(someStart))
+}
+
+// Images of others, which we may only read, bring their profiles along and are not touched.
+func TestASharedImageBringsItsProfile(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
+	content := imagetest.Bytes(1, 40<<20)
+	id := put(t, srv, "c/i:t", content)
+	ann := indextest.Open(t, srv, index.Options{})
+	start(t, ann, byID(t, ann, id), content, someStart)
+	published(t, srv, id, int64(len(content)), len(someStart))
+
+	bob := srv.User("bob@uni.edu")
+	_, err := ann.Share(t.Context(), byID(t, ann, id), index.Invite{Email: "bob@uni.edu", Role: index.RoleWriter})
+	require.NoError(t, err)
+	theirs := indextest.Open(t, srv, index.Options{Drive: indextest.Client(t, srv, bob)})
+	indextest.Refresh(t, theirs)
+	img := byID(t, theirs, id)
+	require.NotEmpty(t, img.Space)
+	require.Len(t, theirs.Profiles(img).Recorded, len(someStart))
+	srv.ResetRequests()
+	start(t, theirs, img, content, places(1, 2, 4, 6, 8, 9, 10, 12, 13, 15))
+	require.NoError(t, theirs.Close())
+	require.Zero(t, patches(srv, id))
+
+	copied, err := ann.PushFile(t.Context(), localFile(t, content), image.Ref{Collection: "c", Image: "copy", Tag: "t"}, ".sif", nil)
+	require.NoError(t, err)
+	require.NotEqual(t, id, copied.File)
+	require.Len(t, ann.Profiles(copied).Recorded, len(someStart), "a copy on Drive knows what its source knew")
+}
+
+// localFile puts content into a file of this machine.
+func localFile(t testing.TB, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "image.sif")
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	return path
+}
+
+// What an image says of its start goes to Drive with it, in the same request.
+func TestAPushSaysWhatTheImageSaysOfItsStart(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	files := imagetest.Files{"/.singularity.d/runscript": "#!/bin/sh\nexec tool\n", "/bin/sh": string(imagetest.Bytes(5, 300_000))}
+	content := imagetest.SIF(t, 40<<20, files)
+	ix := indextest.Open(t, srv, index.Options{})
+	srv.ResetRequests()
+	ref := image.Ref{Collection: "c", Image: "i", Tag: "t"}
+	img, err := ix.PushFile(t.Context(), localFile(t, content), ref, ".sif", nil)
+	require.NoError(t, err)
+	require.Zero(t, patches(srv, img.File))
+	want, err := image.Startup(bytes.NewReader(content), int64(len(content)))
+	require.NoError(t, err)
+	require.NotEmpty(t, want)
+	got, err := image.ParseProfiles(fileOf(t, srv, img.File).Properties, img.Size)
+	require.NoError(t, err)
+	require.Equal(t, want, got.Static)
+	require.Empty(t, got.Recorded)
+
+	start(t, ix, img, content, someStart)
+	known := published(t, srv, img.File, img.Size, len(someStart))
+	require.NotEmpty(t, known.Static, "what starts read goes before what they may read")
+	again, err := ix.PushFile(t.Context(), localFile(t, content), ref, ".sif", nil)
+	require.NoError(t, err)
+	require.Equal(t, img.File, again.File)
+	now, err := image.ParseProfiles(fileOf(t, srv, img.File).Properties, img.Size)
+	require.NoError(t, err)
+	require.Equal(t, known, now, "a push of the same content takes nothing back")
+
+	off := indextest.Open(t, srv, index.Options{NoProfiles: true})
+	img, err = off.PushFile(t.Context(), localFile(t, imagetest.SIF(t, 10<<20)), image.Ref{Collection: "c", Image: "i", Tag: "off"}, ".sif", nil)
+	require.NoError(t, err)
+	require.Zero(t, off.Profiles(img).Bytes())
+}
+
+// An image that a browser or the Python tool uploaded says nothing, until all of it was here once.
+func TestAnImageWithoutAProfileGetsOne(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.SIF(t, 40<<20, imagetest.Files{"/.singularity.d/runscript": "#!/bin/sh\n"})
+	id := put(t, srv, "c/i:t", content)
+	ix := indextest.Open(t, srv, index.Options{})
+	img := byID(t, ix, id)
+	require.Zero(t, ix.Profiles(img).Bytes())
+	require.NoError(t, ix.Prefetch(t.Context(), img))
+	require.NotEmpty(t, ix.Profiles(img).Static)
+	_, err := ix.FreeCache(id)
+	require.NoError(t, err)
+	require.Zero(t, ix.Cached(img))
+	require.NotEmpty(t, ix.Profiles(img).Static, "the next cold start has it")
+	require.Zero(t, patches(srv, id), "it is not worth a change of somebody's file")
+}
+
+// Two machines that publish at the same time leave one of the two, and nothing else of the image is touched.
+func TestTwoMachinesPublish(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.Bytes(1, 40<<20)
+	id := put(t, srv, "c/i:t", content)
+	var wg sync.WaitGroup
+	for i := range int64(3) {
+		ix := indextest.Open(t, srv, index.Options{})
+		img := byID(t, ix, id)
+		wg.Go(func() { start(t, ix, img, content, places(39, 38, 5+i, 10+i, 15+i, 20+i, 25+i, 30+i, 35-i, 12+i)) })
+	}
+	wg.Wait()
+	p := published(t, srv, id, int64(len(content)), 10)
+	require.Equal(t, int64(0), p.Recorded[0].Off)
+	require.Equal(t, "c", fileOf(t, srv, id).Properties["collection"])
+}
+
+// A profile is advice of strangers: whatever it says, what is read is right, and little is read in vain.
+func TestHostileProfiles(t *testing.T) {
+	const size = 160 << 20
+	srv := drivetest.NewServer(t, drivetest.Options{Dir: t.TempDir()})
+	content := imagetest.Bytes(1, 1<<20)
+	f, err := srv.User("").Put(drivetest.File{
+		Name: "c/i:t.sif", MimeType: drive.ImageType, Parents: []string{indextest.Root(t, srv.User(""))},
+		Properties: map[string]string{"type": "container", "collection": "c", "image": "i", "tag": "t"},
+	}, io.LimitReader(&repeated{content: content}, size))
+	require.NoError(t, err)
+	client := indextest.Client(t, srv, srv.User(""))
+	huge := func(spans ...image.Span) map[string]string {
+		r := image.NewRecording(size)
+		for _, s := range spans {
+			r.Read(s.Off, s.Len)
+		}
+		return image.Profiles{Recorded: r.Profile()}.Properties(size)
+	}
+	scattered := func() map[string]string {
+		var spans []image.Span
+		for off := int64(1 << 20); off < size; off += 5 << 20 {
+			spans = append(spans, image.Span{Off: off, Len: 1})
+		}
+		return huge(spans...)
+	}
+	part := strings.Repeat("A", 108)
+	for name, props := range map[string]map[string]string{
+		"nonsense":                {"sregfs.profile.0": "no base64 at all: %%%", "sregfs.profile.1": "\x00\x01"},
+		"bytes":                   {"sregfs.profile.0": part, "sregfs.profile.1": part, "sregfs.profile.2": part, "sregfs.profile.3": part, "sregfs.profile.4": part, "sregfs.profile.5": part},
+		"a later version":         {"sregfs.profile.0": "_wAA"},
+		"another image's":         image.Profiles{Recorded: image.Profile{{Off: 0, Len: 64 << 10}}}.Properties(size / 2),
+		"beyond the end":          image.Profiles{Recorded: image.Profile{{Off: size - 1<<16, Len: 1 << 40}}}.Properties(size),
+		"overlapping":             image.Profiles{Recorded: image.Profile{{Off: 0, Len: 50 << 20}, {Off: 1 << 20, Len: 60 << 20}, {Off: 0, Len: 50 << 20}}}.Properties(size),
+		"six huge ranges":         huge(image.Span{Off: 0, Len: 30 << 20}, image.Span{Off: 40 << 20, Len: 30 << 20}, image.Span{Off: 80 << 20, Len: 30 << 20}, image.Span{Off: 120 << 20, Len: 30 << 20}, image.Span{Off: 155 << 20, Len: 2 << 20}, image.Span{Off: 158 << 20, Len: 1 << 20}),
+		"the whole image":         huge(image.Span{Off: 0, Len: size}),
+		"the whole, not recorded": image.Profiles{Static: image.Profile{{Off: 0, Len: size}}}.Properties(size),
+		"here and there":          scattered(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			patch := drive.Patch{Properties: map[string]*string{}}
+			for i := range 6 {
+				patch.Properties[fmt.Sprintf("sregfs.profile.%d", i)] = nil
+			}
+			for k, v := range props {
+				patch.Properties[k] = &v
+			}
+			_, err := client.Update(t.Context(), f.ID, patch)
+			require.NoError(t, err)
+			ix := indextest.Open(t, srv, index.Options{})
+			img := byID(t, ix, f.ID)
+			srv.ResetRequests()
+			r := open(t, ix, img)
+			p := make([]byte, 4096)
+			for _, off := range []int64{0, size - 4096, 77 << 20, 100<<20 + 123} {
+				_, err := r.ReadAt(t.Context(), p, off)
+				require.NoError(t, err)
+				want := make([]byte, len(p))
+				for i := range want {
+					want[i] = content[(off+int64(i))%(1<<20)]
+				}
+				require.True(t, bytes.Equal(want, p), "at %d", off)
+			}
+			require.NoError(t, r.Close())
+			require.NoError(t, ix.Close())
+			ranges, sum := fetched(srv, f.ID)
+			t.Logf("%d requests, %d MiB", len(ranges), sum>>20)
+			require.LessOrEqual(t, sum, int64(40<<20), "16 MiB of the profile, and what is around four reads")
+			require.LessOrEqual(t, len(ranges), 80)
+		})
+	}
+}
+
+// repeated is content over and over.
+type repeated struct {
+	content []byte
+	at      int
+}
+
+func (r *repeated) Read(p []byte) (n int, err error) {
+	n = copy(p, r.content[r.at:])
+	r.at = (r.at + n) % len(r.content)
+	return n, nil
+}
+
+// The recording costs those who read what was read before nothing.
+func TestARecordedReadTakesNoMemory(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := imagetest.Bytes(1, 4<<20)
+	ix := indextest.Open(t, srv, index.Options{})
+	id := put(t, srv, "c/i:t", content)
+	indextest.Refresh(t, ix)
+	r := open(t, ix, byID(t, ix, id))
+	p := make([]byte, 128<<10)
+	ctx := context.Background()
+	read := func() {
+		if _, err := r.ReadAt(ctx, p, 1<<20); err != nil {
+			t.Error(err)
+		}
+	}
+	read()
+	require.Zero(t, testing.AllocsPerRun(100, read))
+}
