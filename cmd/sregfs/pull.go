@@ -2,13 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // Drive's checksum, not a secret
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	iofs "io/fs"
 	"os"
@@ -30,7 +25,9 @@ func (a *app) pullCommand() *cobra.Command {
 SREGISTRY_STORAGE (default ~/.singularity/shub), or to the file given by --name,
 or with --no-cache to collection-image:tag.sif in the working directory. The
 bytes are checked against Drive's digest before the file gets its name; those
-that have arrived when a pull is interrupted are not fetched again by the next.`,
+that have arrived when a pull is interrupted are not fetched again by the next.
+They go through the cache of 'sregfs cache': on a disk with reflinks (Btrfs, XFS)
+it and the file share their blocks, elsewhere the file is a copy.`,
 		Example:           "  sregfs pull vsoch/hello-world:latest\n  sregfs pull --name hello.sif vsoch/hello-world",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeImages,
@@ -136,74 +133,4 @@ func sameContent(path string, img index.Image) (bool, error) {
 		return false, localFile(err)
 	}
 	return sum.check() == nil, nil
-}
-
-// fetch writes the image to target: first beside it, then, checked and on
-// disk, under its name.
-func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target string) (err error) {
-	src, err := reg.Open(ctx, img)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return localFile(err)
-	}
-	// Made new, so that nobody's link is followed, and with what the umask leaves.
-	tmp, err := os.OpenFile(filepath.Join(filepath.Dir(target), "."+rand.Text()+".part"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
-	if err != nil {
-		return localFile(err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
-		}
-	}()
-	bars := newBars(a)
-	defer bars.finish()
-	sum := newDigest(img)
-	buf := make([]byte, 4<<20)
-	for off := int64(0); off < img.Size; {
-		n, err := src.ReadAt(ctx, buf[:min(int64(len(buf)), img.Size-off)], off)
-		if n == 0 && err != nil {
-			return err
-		}
-		if _, err := io.MultiWriter(tmp, sum).Write(buf[:n]); err != nil {
-			return localFile(err)
-		}
-		off += int64(n)
-		bars.show("pull "+img.Short(), off, img.Size)
-	}
-	if err := sum.check(); err != nil {
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		return localFile(err)
-	}
-	if err := tmp.Close(); err != nil {
-		return localFile(err)
-	}
-	return localFile(os.Rename(tmp.Name(), target))
-}
-
-// digest checks bytes against the digest Drive has for an image.
-type digest struct {
-	hash.Hash
-	want string
-}
-
-func newDigest(img index.Image) digest {
-	if img.SHA256 != "" {
-		return digest{sha256.New(), img.SHA256}
-	}
-	return digest{md5.New(), img.MD5} //nolint:gosec // Drive's checksum, not a secret
-}
-
-// check returns index.ErrDigest if what was written is not the image. Where
-// Drive has no digest at all there is nothing to check against.
-func (d digest) check() error {
-	if got := hex.EncodeToString(d.Sum(nil)); d.want != "" && !strings.EqualFold(got, d.want) {
-		return fmt.Errorf("%w: got %s, Drive says %s", index.ErrDigest, got, d.want)
-	}
-	return nil
 }
