@@ -87,10 +87,11 @@ func (b *bench) cachedReads() (err error) {
 		b.report.rowf("cached on disk, random 4 KiB", nil, median(p.times)/median(s.times), "a bare passthrough", "%.0f reads a second", pieces/median(s.times))
 	}
 	if b.wants("pages") {
-		s, n := way{path: sregfs}, way{path: native}
-		if err := b.race(3*b.o.count, []*way{&s, &n}, false, whole); err != nil {
+		s, p, n := way{path: sregfs}, way{path: passthrough}, way{path: native}
+		if err := b.race(3*b.o.count, []*way{&s, &p, &n}, false, whole); err != nil {
 			return err
 		}
+		b.report.rowf("in the page cache, the same", nil, median(p.times)/median(s.times), "a bare passthrough's pages", "%.0f MB/s", mb(img.size)/median(s.times))
 		b.report.rowf("in the page cache, 242 MB from front to back", atLeast(0.95), median(n.times)/median(s.times), "ext4, in memory", "%.0f MB/s", mb(img.size)/median(s.times))
 	}
 	return errors.Join(bare.end(), m.end())

@@ -77,14 +77,7 @@ func (b *bench) mountOn(srv *drivetest.Server, state string, flags ...string) (*
 	}
 	b.log = filepath.Join(state, "state/log")
 	args := append([]string{"mount", "--allow-other", "--poll", "1h"}, flags...)
-	m.unmount = func() error {
-		cmd := b.toolOn(srv, state, "umount", m.dir)
-		if b.ctx.Err() != nil { // interrupted: nothing may be left, and no context ends this
-			cmd = exec.Command("fusermount3", "-uz", m.dir) //nolint:noctx // after the run's context
-		}
-		_, err := output(cmd)
-		return err
-	}
+	m.unmount = func() error { return b.unmount(srv, state, m.dir) }
 	b.after = append(b.after, m.end)
 	if _, err := output(b.toolOn(srv, state, append(args, m.dir)...)); err != nil {
 		return nil, err
@@ -100,6 +93,25 @@ func (b *bench) mountOn(srv *drivetest.Server, state string, flags ...string) (*
 		err = nil
 	}
 	return m, err
+}
+
+// unmount unmounts as a person does. The kernel lets go of a container's loop device some time after the container has
+// ended, so busy is no error for a while.
+func (b *bench) unmount(srv *drivetest.Server, state, dir string) error {
+	const busy = 8 // the exit code
+	for try := 0; b.ctx.Err() == nil; try++ {
+		_, err := output(b.toolOn(srv, state, "umount", dir))
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != busy || try == 100 {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-b.ctx.Done():
+		}
+	}
+	_, err := output(exec.Command("fusermount3", "-uz", dir)) //nolint:noctx // interrupted: nothing may be left
+	return err
 }
 
 // usage is what a process has used so far.
