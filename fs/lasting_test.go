@@ -23,8 +23,37 @@ func requests(t *testing.T, m *fstest.M) int {
 	return n
 }
 
+// TestFewRequests: the kernel reads ahead in its largest pieces, keeps what it has read when the file is opened again, and
+// asks nothing between two writes.
+func TestFewRequests(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	const size, piece = 4 << 20, 128 << 10
+	indextest.Put(t, srv.User(""), "c/x:1", sif(t, size, 1), nil)
+	m := fstest.Mount(t, srv, fstest.Options{Poll: -1})
+	asked := func(command string, env ...string) int {
+		t.Helper()
+		before := requests(t, m)
+		m.Sh(command, env...)
+		return requests(t, m) - before
+	}
+	const some = 40 // to walk, open, look at and close, here and for the figure itself
+	m.Sh("cat c/x:1.sif > /dev/null")
+	m.Sh("dd if=c/x:1.sif iflag=nocache count=0 status=none") // the kernel lets go of its pages
+	n := asked("dd if=c/x:1.sif of=/dev/null bs=1M status=none")
+	require.GreaterOrEqual(t, n, size/piece)
+	require.Less(t, n, size/piece+some)
+	require.Less(t, asked("cat c/x:1.sif > /dev/null"), some)
+	m.Sh(`cp "$SRC" c/y:1.sif`, "SRC="+local(t, "y", sif(t, 40_000, 2))) // of no concern to x
+	require.Less(t, asked("cat c/x:1.sif > /dev/null"), some)
+
+	n = asked("dd if=/dev/zero of=c/draft bs=4k count=100 status=none")
+	require.GreaterOrEqual(t, n, 100)
+	require.Less(t, n, 100+some)
+}
+
 // TestNamesAreKept: who looks at names again does not ask us again, in a directory or from the top.
 func TestNamesAreKept(t *testing.T) {
+	t.Parallel()
 	if linux(t) < 6_016 {
 		t.Skip("this kernel cannot be told that all names are to be asked for anew, and asks each time")
 	}
@@ -55,6 +84,7 @@ func linux(t *testing.T) int {
 // TestKeptNamesChange: a name the kernel was given means something else with the next call after we know of it, whatever
 // changed it, under all its spellings; and so does what stat says of the directories it is in.
 func TestKeptNamesChange(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	one, two := sif(t, 40_000, 1), sif(t, 50_000, 2)

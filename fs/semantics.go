@@ -32,7 +32,7 @@
 //
 // Promise 2, the bytes read are the bytes pushed, or the read fails:
 //
-//  10. A start fetches the blocks it needs, each once however many read. [index.TestAStartFetchesLittle,
+//  10. A start fetches the blocks it needs, each once however many read. [index.TestRandomReadsFetchLittle,
 //     index.TestSixteenReadersFetchEachByteOnce, fs.TestColdReadersShareOneFetch, scripts/e2e.TestColdStart]
 //  11. Who has an image or a draft open keeps its bytes while the name is overwritten or removed, here or elsewhere.
 //     [index.TestARevisionStaysWhatItIs, fs.TestOpenFileOutlivesItsName, fs.TestTwoMounts,
@@ -79,7 +79,9 @@
 //     owner or a push that is committed. [index.TestADeletedIndexIsMadeAgain, index.TestADamagedIndexIsSaid,
 //     index.TestDamagedRecordsAreListedAgain]
 //  26. What this mount wrote, moved or removed never shows its earlier self again, whatever Drive's listings still say.
-//     [fs.TestOwnWritesNeverFlicker, fs.TestARetagNeverFlickers, fs.TestReplacedByRemovingFirst]
+//     What others did shows with the first call after the mount knows, though the kernel keeps names and attributes.
+//     [fs.TestOwnWritesNeverFlicker, fs.TestARetagNeverFlickers, fs.TestReplacedByRemovingFirst,
+//     fs.TestKeptNamesChange]
 //  27. Each fault of Drive and of the network ends, in each operation, in the right result or in the errno of one
 //     table, in time, and is over when the fault is. [fs.TestFaultMatrix, fs.TestErrnoComplete]
 //  28. Any order of operations, of other clients, kills and mounts leaves the tree that a plain model of the registry
