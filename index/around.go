@@ -1,5 +1,7 @@
 package index
 
+import "time"
+
 // Files that are read together lie together in an image, in the order of directories. So a miss brings its surroundings,
 // in an aligned window: measured on starts of Python with scipy, 150 ms away, windows of 16 MiB make 2.7 s of 10.3 s. On
 // a database that is read at random they would bring a thousand times what is read. So windows are paid for: an image
@@ -13,6 +15,7 @@ const (
 	aroundMost   = 64 << 20 // the largest window
 	aroundLeast  = 1 << 20  // the smallest, and the size of a place
 	aroundLimit  = 2 * aroundMost
+	aroundAgain  = 1 << 20 // what comes back in a second of what an image began with: the next start is another one
 
 	// edge is how much of either end brings no surroundings: headers and tables, which every look at a file reads.
 	edge = 1 << 20
@@ -28,6 +31,11 @@ func (bf *blockFile) around(b int64) int64 {
 	if off < edge || off >= bf.size-edge || bf.uncacheable {
 		return b
 	}
+	now := time.Now()
+	if left := bf.lent() - bf.credit.Load(); left > 0 {
+		bf.pay(min(left, int64(min(now.Sub(bf.spent).Seconds(), 1000)*aroundAgain)))
+	}
+	bf.spent = now
 	if !fresh { // the windows are too small for what is read here
 		bf.pay(aroundWorth / 4)
 	}
@@ -86,9 +94,19 @@ func (bf *blockFile) met(i int64) {
 	}
 }
 
-// expect notes that a profile names what is expected to be read, so that a miss is an exception.
+// expect notes that a profile names what is expected to be read, so that a miss is an exception. The caller does not hold
+// mu.
 func (bf *blockFile) expect() {
-	if was := bf.credit.Load(); was > aroundLent {
-		bf.credit.CompareAndSwap(was, aroundLent)
+	bf.mu.Lock()
+	defer bf.mu.Unlock()
+	bf.expected = true
+	bf.credit.CompareAndSwap(aroundCredit, aroundLent) // unless something was spent or paid since
+}
+
+// lent is the credit an image begins with. The caller holds mu.
+func (bf *blockFile) lent() int64 {
+	if bf.expected {
+		return aroundLent
 	}
+	return aroundCredit
 }

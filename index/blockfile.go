@@ -53,6 +53,8 @@ type blockFile struct {
 	flights     []*flight         // under way, or waiting for a connection
 	queue       [classes][]*order // what is to be fetched, see order.go
 	stopped     bool              // Drive refused, or was away: no guesses until a reader was served
+	expected    bool              // a profile says what is read
+	spent       time.Time         // when a window was last paid for
 	spill       []*flight         // the last ones that could not be kept
 	uncacheable bool              // the last one could not
 	evicting    chan struct{}     // while not nil and open, data is being removed and no flight may begin

@@ -224,12 +224,18 @@ func (bf *blockFile) confirm() *confirmation {
 			f.MD5 != "" && bf.md5 != "" && f.MD5 != bf.md5:
 			c.err = fmt.Errorf("file %s: revision %s: %w", bf.key.file, bf.key.revision, ErrChanged)
 		}
+		bf.mu.Lock()
 		if c.err != nil { // the next fetch asks again
-			bf.mu.Lock()
 			bf.current = nil
-			bf.mu.Unlock()
 		}
 		close(c.done)
+		flights := slices.Clone(bf.flights)
+		bf.mu.Unlock()
+		for _, f := range flights {
+			if c.err == nil {
+				f.publish()
+			}
+		}
 	})
 	if !started {
 		c.err = errClosed

@@ -5,6 +5,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type flight struct {
 	last     int64        // block; it moves only while the flight waits for a connection
 	received atomic.Int64 // bytes from first on that are in memory
 	awaited  atomic.Bool  // a reader waits for it, or did
+	cargo    cargo
 
 	// guarded by bf.mu
 	wanted int64         // blocks behind this one were nobody's wish
@@ -90,13 +92,15 @@ func (f *flight) fly(ctx context.Context) {
 	bf.use()
 	defer bf.release()
 	off, n := bf.span(f.first, f.last)
-	s.sched.figures[f.class].requests.Add(1)
-	s.sched.figures[f.class].bytes.Add(n)
-	bf.figures[f.class].requests.Add(1)
-	bf.figures[f.class].bytes.Add(n)
+	for _, all := range []*figures{&s.sched.figures[f.class], &bf.figures[f.class]} {
+		all.requests.Add(1)
+		all.bytes.Add(n)
+	}
 	bf.prepare()
-	hold := &holding{room: bf.writable() && s.reserve(n), left: n}
 	buf := s.buffer(n)
+	f.cargo.Lock()
+	f.cargo.buf, f.cargo.left, f.cargo.room = buf, n, bf.writable() && s.reserve(n)
+	f.cargo.Unlock()
 	began := time.Now()
 	var rtt time.Duration
 	sure := bf.confirm()
@@ -109,8 +113,8 @@ func (f *flight) fly(ctx context.Context) {
 			rtt = time.Since(began)
 		}
 		f.received.Store(int64(got))
-		if sure.yes() {
-			f.publish(buf, int64(got), hold)
+		if sure.yes() { // else the answer publishes it
+			f.publish()
 		}
 	})
 	all := time.Since(began)
@@ -119,22 +123,25 @@ func (f *flight) fly(ctx context.Context) {
 	}
 	if err == nil {
 		f.received.Store(n)
-		f.publish(buf, n, hold)
+		f.publish()
 	} else {
 		rtt = 0
 	}
-	if hold.room {
-		s.unreserve(hold.left)
+	f.cargo.Lock()
+	f.cargo.buf = nil
+	f.cargo.Unlock()
+	if f.cargo.room {
+		s.unreserve(f.cargo.left)
 	}
 	f.land(err, rtt, all)
-	if !hold.lent {
+	if !f.cargo.lent {
 		s.putBuffer(buf)
 	}
 	if errors.Is(err, ErrChanged) || errors.Is(err, iofs.ErrNotExist) {
 		s.ix.recheck(bf.key.file)
 	}
-	if hold.due {
-		bf.finishVerify(ctx, hold.gen) // readers wait for it, see hold
+	if f.cargo.due {
+		bf.finishVerify(ctx, f.cargo.gen) // readers wait for it, see hold
 	} else if err == nil {
 		bf.hashAlong(ctx)
 	}
@@ -145,63 +152,63 @@ func (f *flight) idle() bool {
 	return !f.awaited.Load() && (f.class != classFill || f.bf.s.drive.Stats().Throttled.IsZero())
 }
 
-// holding is what a flight has in its hands; nobody else looks at it.
-type holding struct {
-	room bool  // the disk has room reserved for it,
-	left int64 // as many bytes of it still
-	lent bool  // readers are served from its buffer
+// cargo is what a flight has in its hands. Its lock is held while some of it is being published, and taken before
+// blockFile.mu.
+type cargo struct {
+	sync.Mutex
+	buf  []byte // nil when the flight has not begun, or is over
+	room bool   // the disk has room reserved for it,
+	left int64  // as many bytes of it still
+	lent bool   // readers are served from buf
 	gen  uint64
 	due  bool // the content is complete, and to be verified
 }
 
-// publish makes what buf holds up to n readable, as far as it is whole blocks.
-func (f *flight) publish(buf []byte, n int64, hold *holding) {
+// publish makes readable what has been received, as far as it is whole blocks. Whoever calls it knows that the revision is
+// the head one.
+func (f *flight) publish() {
+	f.cargo.Lock()
+	defer f.cargo.Unlock()
+	if f.cargo.buf == nil {
+		return
+	}
 	bf := f.bf
 	off, size := bf.span(f.first, f.last)
+	n := f.received.Load()
 	end := f.first + n/blockSize // the block behind the last whole one
 	if n == size {
 		end = f.last + 1
 	}
 	for {
 		bf.mu.Lock()
-		moved := false
-		for slices.Contains(f.ceded, f.next) {
-			f.next++
-			moved = true
-		}
-		first, stop := f.next, f.next
-		for stop < end && !slices.Contains(f.ceded, stop) {
-			stop++
-		}
+		first, stop := f.load(end)
+		bf.mu.Unlock()
 		if first == stop {
-			if moved {
-				f.wake()
-			}
-			bf.mu.Unlock()
 			return
 		}
-		bf.mu.Unlock()
-
 		at, m := bf.span(first, stop-1)
-		part := buf[at-off : at-off+m]
+		part := f.cargo.buf[at-off : at-off+m]
 		sums := sumsOf(part)
 		gen := bf.gen.Load()
-		kept := hold.room && bf.keep(part, at)
+		kept := f.cargo.room && bf.keep(part, at)
 
 		bf.mu.Lock()
 		if kept {
-			hold.left -= m
+			f.cargo.left -= m
 			for i := first; i < stop; i++ {
 				bf.arrived(i, sums[i-first], gen, f)
 			}
 			if bf.have.full() && !bf.complete.Load() {
 				bf.complete.Store(true)
-				hold.gen, hold.due = bf.beginVerify()
+				f.cargo.gen, f.cargo.due = bf.beginVerify()
 			}
 		} else {
-			hold.lent = true
-			f.data = buf
+			f.cargo.lent = true
+			f.data = f.cargo.buf
 			bf.s.uncached.Add(m)
+		}
+		if f.class == classDemand {
+			bf.stopped = false
 		}
 		full := bf.complete.Load() || bf.fresh.count() >= checkpointEvery/blockSize
 		f.next = stop
@@ -211,6 +218,18 @@ func (f *flight) publish(buf []byte, n int64, hold *holding) {
 			bf.s.wake()
 		}
 	}
+}
+
+// load says which blocks before end are to be published next: first up to stop, which is not one of them. The caller
+// holds bf.mu.
+func (f *flight) load(end int64) (first, stop int64) {
+	for slices.Contains(f.ceded, f.next) {
+		f.next++
+		f.wake()
+	}
+	for stop = f.next; stop < end && !slices.Contains(f.ceded, stop); stop++ {
+	}
+	return f.next, max(stop, f.next)
 }
 
 // arrived notes block i, which is on disk now. The caller holds mu.
@@ -259,10 +278,7 @@ func (f *flight) end(err error) {
 	bf := f.bf
 	f.over, f.err = true, err
 	bf.flights = slices.DeleteFunc(bf.flights, func(other *flight) bool { return other == f })
-	switch {
-	case err == nil && f.class == classDemand:
-		bf.stopped = false
-	case err != nil && !errors.Is(err, context.Canceled):
+	if err != nil && !errors.Is(err, context.Canceled) {
 		// Drive is away, or refuses the file: guesses wait until somebody who needs it was served.
 		bf.stopped = true
 		bf.cancelGuesses()

@@ -185,7 +185,7 @@ func large(t testing.TB, size int64) (*drivetest.Server, string) {
 
 // Who reads here and there gets windows around what he reads for a while, and then what he asks for.
 func TestRandomReadsFetchLittle(t *testing.T) {
-	const size = 400 * block
+	const size = 300 * block
 	srv, id := large(t, size)
 	ix := indextest.Open(t, srv, index.Options{})
 	srv.ResetRequests()
