@@ -40,10 +40,12 @@ const (
 // AuthOptions name the files of the sign-in.
 type AuthOptions struct {
 	Credentials string // OAuth client file ("installed" or "web"), or a service account's key
-	Token       string // token file; "" with Save unset: the token lives in memory only
-	Import      string // token of the Python registry tool, used while Token does not exist; never written
-	Save        bool   // write new tokens to Token
-	Log         logrus.FieldLogger
+	// Read gives the content of Credentials, which is a name for messages then; nil: Credentials is a path.
+	Read   func() ([]byte, error)
+	Token  string // token file; "" with Save unset: the token lives in memory only
+	Import string // token of the Python registry tool, used while Token does not exist; never written
+	Save   bool   // write new tokens to Token
+	Log    logrus.FieldLogger
 }
 
 // Auth is who we are to Drive: a client, and the grant of a person. It is safe for concurrent use. A token
@@ -74,8 +76,12 @@ func OpenAuth(o AuthOptions) (*Auth, error) {
 	if o.Credentials == "" {
 		return nil, ErrNoCredentials
 	}
-	text, err := readSmall(o.Credentials)
-	if errors.Is(err, iofs.ErrNotExist) {
+	read := func() ([]byte, error) { return readSmall(o.Credentials) }
+	if o.Read != nil {
+		read = o.Read
+	}
+	text, err := read()
+	if o.Read == nil && errors.Is(err, iofs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", o.Credentials, ErrNoCredentials)
 	}
 	if err != nil {

@@ -50,7 +50,7 @@ type tab struct {
 }
 
 // newTab opens a tab of a person who was never here: with cookies of its own, unless it is one more of with.
-func newTab(t testing.TB, browser context.Context, with ...*tab) *tab {
+func newTab(browser context.Context, t testing.TB, with ...*tab) *tab {
 	t.Helper()
 	b := &tab{t: t}
 	parent, opts := browser, []chromedp.ContextOption{chromedp.WithNewBrowserContext()}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type settings struct {
 	Debug       bool
 	JSON        bool
 
+	command string            // prints the credentials, in place of a file; "" for none
 	origins map[string]origin // of the values, by key
 }
 
@@ -71,6 +73,9 @@ func (s *settings) check() error {
 	}
 	if s.Storage == "" {
 		s.Storage = filepath.Join(home(), ".singularity", "shub")
+	}
+	if command, ok := strings.CutPrefix(s.Credentials, commandMark); ok {
+		s.Credentials, s.command = "", command
 	}
 	for _, p := range []*string{&s.State, &s.Cache, &s.Token, &s.Credentials, &s.Storage, &s.Thumbnail} {
 		if *p == "" {
@@ -120,13 +125,32 @@ func (s *settings) folder() string {
 // auth opens the sign-in. Without a credentials file it returns
 // drive.ErrNoCredentials; one that is named and missing is drive.ErrCredentials.
 func (a *app) auth() (*drive.Auth, error) {
-	auth, err := drive.OpenAuth(drive.AuthOptions{
-		Credentials: a.set.Credentials, Token: a.set.Token, Import: a.set.Import, Save: a.set.SaveToken, Log: a.log,
-	})
+	o := drive.AuthOptions{Credentials: a.set.Credentials, Token: a.set.Token, Import: a.set.Import, Save: a.set.SaveToken, Log: a.log}
+	if a.set.command != "" {
+		o.Credentials = a.set.origins["credentials"].name
+		o.Read = func() ([]byte, error) {
+			text, err := printed(a.set.command)
+			if err != nil {
+				return nil, fmt.Errorf("the command of %s: %w", o.Credentials, err)
+			}
+			return text, nil
+		}
+	}
+	auth, err := drive.OpenAuth(o)
 	if errors.Is(err, drive.ErrNoCredentials) && a.set.Credentials != "" {
 		return nil, fmt.Errorf("%s does not exist: %w", a.set.Credentials, drive.ErrCredentials)
 	}
 	return auth, err
+}
+
+// commandMark begins a value that is a command which prints the value.
+const commandMark = "!"
+
+// printed is what command prints. It may ask for a password on the terminal meanwhile, but not on stdin, which is the verb's.
+func printed(command string) ([]byte, error) {
+	cmd := exec.Command("sh", "-c", command) //nolint:noctx // it is the person's own, and ends with us by ^C
+	cmd.Stderr = os.Stderr
+	return cmd.Output()
 }
 
 // truthy reads a switch of the environment the way the registry tool does.

@@ -122,6 +122,30 @@ func TestVariablesOfTheTool(t *testing.T) {
 		p := w.as("ann@uni.edu", "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS=", "SREGISTRY_CLIENT_SECRETS="+settings)
 		require.Contains(t, p.sregfs("search").ok(t), "c/i:1@")
 	})
+	t.Run("SREGISTRY_HTTPS_NOVERIFY", func(t *testing.T) {
+		r := w.as("ann@uni.edu", "SREGISTRY_HTTPS_NOVERIFY=true").sregfs("search")
+		r.ok(t)
+		require.Contains(t, r.err, "SSL_CERT_FILE")
+	})
+	t.Run("the client file by its other names", func(t *testing.T) {
+		const none = "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS="
+		for _, env := range []string{
+			"SREGFS_CREDENTIALS=" + secrets, "SREGFS_CREDENTIALS_FILE=" + secrets, "SREGFS_CREDENTIALS_COMMAND=cat " + secrets,
+			"SREGISTRY_GOOGLE_DRIVE_CREDENTIALS_FILE=" + secrets, "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS_COMMAND=cat '" + secrets + "' | jq .",
+		} {
+			name, _, _ := strings.Cut(env, "=")
+			p := w.as("ann@uni.edu", none, env)
+			require.Contains(t, p.sregfs("search").ok(t), "c/i:1@", env)
+			require.Equal(t, name, settingsOf(t, p)["credentials"].Origin)
+		}
+		p := w.as("ann@uni.edu", none, "SREGFS_CREDENTIALS_COMMAND=cat "+secrets)
+		require.Contains(t, p.doctor()["credentials"].Message, "SREGFS_CREDENTIALS_COMMAND")
+		for command, says := range map[string]string{"exit 3": "exit status 3", "echo rubbish": "not JSON", "true": "not JSON", "no-such-store": "127"} {
+			r := w.as("ann@uni.edu", none, "SREGFS_CREDENTIALS_COMMAND="+command+" 2>/dev/null").sregfs("-q", "search")
+			oneLine(t, r, exitSignIn, says, "SREGFS_CREDENTIALS_COMMAND")
+		}
+		require.Contains(t, p.sh("ls "+p.mount("-r")).ok(t), "c\n")
+	})
 	t.Run("its sign-in", func(t *testing.T) {
 		cache := w.path("cache", ".sregistry")
 		require.NoError(t, os.MkdirAll(cache, 0o755))

@@ -36,6 +36,9 @@ func (a *app) checkCredentials(context.Context) (message, next string) {
 	case err != nil:
 		return err.Error(), "download the file again from the Google Cloud console, APIs & Services, Credentials"
 	}
+	if a.set.command != "" {
+		return "printed by a command (" + a.set.origins["credentials"].name + ")", ""
+	}
 	if info, err := os.Stat(a.set.Credentials); err == nil && auth.Kind() == drive.KindServiceAccount && info.Mode().Perm()&0o077 != 0 {
 		return fmt.Sprintf("others on this machine can read the key in %s", a.set.Credentials), "chmod 600 " + a.set.Credentials
 	}

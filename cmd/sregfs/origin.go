@@ -94,6 +94,9 @@ func (a *app) resolve(shared, own *pflag.FlagSet) error {
 	if os.Getenv("SREGISTRT_GOOGLE_DRIVE_ROOT") != "" { // so misspelt on the registry tool's page
 		a.log.Warn("SREGISTRT_GOOGLE_DRIVE_ROOT is set, and not used: the variable is SREGISTRY_GOOGLE_DRIVE_ROOT")
 	}
+	if truthy(os.Getenv("SREGISTRY_HTTPS_NOVERIFY")) {
+		a.log.Warn("SREGISTRY_HTTPS_NOVERIFY is set, and not followed: a sign-in is never sent to who cannot prove to be Google. Name the certificates of a proxy with SSL_CERT_FILE")
+	}
 	return failed
 }
 
@@ -126,6 +129,16 @@ func originOf(flag *pflag.Flag, files []configFile) origin {
 	for _, name := range []string{variable(flag.Name), toolVariables[flag.Name]} {
 		if v := os.Getenv(name); name != "" && v != "" {
 			return origin{name, v}
+		}
+		if flag.Name != "credentials" {
+			continue
+		}
+		// The usual forms of a secret: a file that holds it, which is what this setting is anyway, and a command that prints it.
+		if v := os.Getenv(name + "_FILE"); v != "" {
+			return origin{name + "_FILE", v}
+		}
+		if v := os.Getenv(name + "_COMMAND"); v != "" {
+			return origin{name + "_COMMAND", commandMark + v}
 		}
 	}
 	if flag.Name == "state-dir" && os.Getenv("SREGISTRY_DATABASE") != "" {
