@@ -2,6 +2,8 @@ package index
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,13 +63,12 @@ func (ps *profiles) opened(bf *blockFile, img Image) *launch {
 		if all.Bytes() > 0 {
 			l.plan = newPlan(all)
 		}
-		ps.launches[bf.key] = l
+		ps.launches[bf.key], ps.pending[l] = l, true
 	}
 	l.open++
 	ps.mu.Unlock()
 	if fresh && !ps.ix.goes(l.watch) {
-		ps.forget(l)
-		close(l.finished)
+		ps.finish(l)
 	}
 	if !bf.complete.Load() {
 		l.ask()
@@ -136,8 +137,8 @@ func (l *launch) close() {
 	l.ps.mu.Lock()
 	l.open--
 	last := l.open == 0 && l.seen.count() >= fewestBlocks
-	if last && l.ps.launches[l.bf.key] == l {
-		delete(l.ps.launches, l.bf.key) // who opens it from now on begins another
+	if last {
+		l.ps.forgetLocked(l)
 	}
 	l.ps.mu.Unlock()
 	if last {
@@ -147,7 +148,7 @@ func (l *launch) close() {
 
 // watch waits for the end of the start, and keeps what was read.
 func (l *launch) watch(ctx context.Context) {
-	defer close(l.finished)
+	defer l.ps.finish(l)
 	t := time.NewTimer(recordFor)
 	defer t.Stop()
 	select {
@@ -155,7 +156,9 @@ func (l *launch) watch(ctx context.Context) {
 	case <-l.ended:
 	case <-ctx.Done():
 	}
-	l.ps.forget(l)
+	l.ps.mu.Lock()
+	l.ps.forgetLocked(l)
+	l.ps.mu.Unlock()
 	l.mu.Lock()
 	l.over = true
 	var read image.Profile
@@ -176,24 +179,29 @@ func (l *launch) watch(ctx context.Context) {
 	}
 }
 
-func (ps *profiles) forget(l *launch) {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
+// forgetLocked makes who opens the image from now on begin another launch. The caller holds mu.
+func (ps *profiles) forgetLocked(l *launch) {
 	if ps.launches[l.bf.key] == l {
 		delete(ps.launches, l.bf.key)
 	}
 }
 
+// finish notes that nothing more comes of a launch.
+func (ps *profiles) finish(l *launch) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.forgetLocked(l)
+	delete(ps.pending, l)
+	close(l.finished)
+}
+
 // closeWait is how long Close waits for what was recorded to be published, which is two requests.
-const closeWait = 3 * time.Second
+const closeWait = 5 * time.Second
 
 // close ends all recordings, and waits for what they found out to be kept, and for a moment to be published.
 func (ps *profiles) close() {
 	ps.mu.Lock()
-	var all []*launch
-	for _, l := range ps.launches {
-		all = append(all, l)
-	}
+	all := slices.Collect(maps.Keys(ps.pending))
 	ps.mu.Unlock()
 	t := time.NewTimer(closeWait)
 	defer t.Stop()

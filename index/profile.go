@@ -24,10 +24,11 @@ type profiles struct {
 
 	mu       sync.Mutex
 	launches map[contentKey]*launch // guarded by mu: those that are recorded now
+	pending  map[*launch]bool       // guarded by mu: those and the ones whose recording is not yet kept and published
 }
 
 func newProfiles(ix *Index) *profiles {
-	return &profiles{ix: ix, launches: map[contentKey]*launch{}}
+	return &profiles{ix: ix, launches: map[contentKey]*launch{}, pending: map[*launch]bool{}}
 }
 
 // publishEvery is the least time between two changes of an image's properties by this machine.
@@ -163,6 +164,9 @@ func (ps *profiles) lookAt(ctx context.Context, img Image) error {
 // the time of the file.
 func (ps *profiles) publish(ctx context.Context, img Image) error {
 	k := keyOf(img)
+	if err := ps.ix.remote.get().err; errors.Is(err, ErrOffline) {
+		return nil // who ends this mount does not want to wait for it
+	}
 	own, _, sent := ps.known(k)
 	if ps.ix.writable(img) != nil || !img.Writable || len(own.Recorded) == 0 || time.Since(fromMillis(sent)) < publishEvery {
 		return nil

@@ -187,23 +187,31 @@ func TestWhatIsRecorded(t *testing.T) {
 	}
 }
 
-// Close ends what is open, and lets what was learnt be published.
+// Close ends what is open, and lets what was learnt be published, over a slow line too.
 func TestCloseKeepsARecording(t *testing.T) {
-	srv := drivetest.NewServer(t, drivetest.Options{})
-	content := imagetest.Bytes(1, 40<<20)
-	id := put(t, srv, "c/i:t", content)
-	ix := indextest.Open(t, srv, index.Options{})
-	r, err := ix.OpenImage(byID(t, ix, id))
-	require.NoError(t, err)
-	for _, s := range someStart {
-		_, err := r.ReadAt(t.Context(), make([]byte, s.Len), s.Off)
-		require.NoError(t, err)
+	for _, open := range []bool{true, false} {
+		t.Run(fmt.Sprintf("open %t", open), func(t *testing.T) {
+			srv := drivetest.NewServer(t, drivetest.Options{})
+			content := imagetest.Bytes(1, 40<<20)
+			id := put(t, srv, "c/i:t", content)
+			ix := indextest.Open(t, srv, index.Options{})
+			r, err := ix.OpenImage(byID(t, ix, id))
+			require.NoError(t, err)
+			for _, s := range someStart {
+				_, err := r.ReadAt(t.Context(), make([]byte, s.Len), s.Off)
+				require.NoError(t, err)
+			}
+			srv.Fault(drivetest.On("*", "/drive/v3/files/"+id).Delay(300 * time.Millisecond))
+			if !open {
+				require.NoError(t, r.Close())
+			}
+			require.NoError(t, ix.Close())
+			require.NoError(t, r.Close())
+			p, err := image.ParseProfiles(fileOf(t, srv, id).Properties, int64(len(content)))
+			require.NoError(t, err)
+			require.Len(t, p.Recorded, len(someStart))
+		})
 	}
-	require.NoError(t, ix.Close())
-	require.NoError(t, r.Close())
-	p, err := image.ParseProfiles(fileOf(t, srv, id).Properties, int64(len(content)))
-	require.NoError(t, err)
-	require.Len(t, p.Recorded, len(someStart))
 }
 
 // Images of others, which we may only read, bring their profiles along and are not touched.
