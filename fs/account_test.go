@@ -25,6 +25,7 @@ func asked(srv *drivetest.Server, user *drivetest.User) (ops []string) {
 // TestAnotherAccountsSignIn: somebody else's token takes the place of the owner's, under a mount or before it starts.
 // Nothing is dropped, pushed or believed with it, and when the owner's is back all goes on.
 func TestAnotherAccountsSignIn(t *testing.T) {
+	t.Parallel()
 	for _, started := range []bool{true, false} {
 		t.Run(map[bool]string{true: "under a mount", false: "before it starts"}[started], func(t *testing.T) {
 			srv := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
@@ -73,6 +74,7 @@ func TestAnotherAccountsSignIn(t *testing.T) {
 // TestAPushWhoseIdIsOfNoUse: Drive may refuse an id that was reserved some time ago. Whoever retries the push gets
 // another one, and one image.
 func TestAPushWhoseIdIsOfNoUse(t *testing.T) {
+	t.Parallel()
 	for _, refusal := range []struct {
 		status int
 		reason string

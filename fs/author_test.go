@@ -15,6 +15,7 @@ import (
 // TestTwoCopiesOntoOneName: whoever exits 0 has pushed a whole image. Of two that write one name at the same time, one is
 // refused; what reaches Drive is never a mixture.
 func TestTwoCopiesOntoOneName(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh("mkdir c")

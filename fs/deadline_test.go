@@ -16,6 +16,7 @@ import (
 // TestNothingHangs: connections that are taken and never answered. What is known is shown at once; what asks Drive ends
 // with an errno in time; and whoever does not want to wait is let go.
 func TestNothingHangs(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	content := sif(t, 300_000, 1)
@@ -67,6 +68,7 @@ func TestNothingHangs(t *testing.T) {
 // TestARenameThatWaits: rename(2) of a draft says that Drive has not answered, though the draft has its new name. Its bytes
 // are there, its push goes on, and sync waits for that.
 func TestARenameThatWaits(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 300_000, 1)
 	m := fstest.Mount(t, srv, fstest.Options{Timeout: faultTime})
@@ -83,6 +85,7 @@ func TestARenameThatWaits(t *testing.T) {
 
 // TestASignInIsNoticed: who has to sign in again does so beside the mount; the push that waited goes on by itself.
 func TestASignInIsNoticed(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	content := sif(t, 300_000, 1)
@@ -99,6 +102,7 @@ func TestASignInIsNoticed(t *testing.T) {
 
 // TestPushesToOddServers: Drive keeps less of a chunk than it was sent, moves the session, or fails on a total.
 func TestPushesToOddServers(t *testing.T) {
+	t.Parallel()
 	for name, quirks := range map[string]drivetest.Quirks{
 		"keeps a little of each chunk": {PersistAtMost: 5 << 20},
 		"moves the session":            {MoveSession: true},

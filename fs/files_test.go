@@ -38,6 +38,7 @@ func dirents(t *testing.T, fd int) (all []fuse.DirEntry) {
 // TestLargeDirectory: every entry comes once, and from each place that telldir gives, seekdir goes on with the same rest,
 // whatever is added and removed meanwhile.
 func TestLargeDirectory(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	const n = 1000
 	for i := range n {
@@ -74,6 +75,7 @@ func TestLargeDirectory(t *testing.T) {
 
 // TestListingWhileNamesChange: what is there all the time is listed each time, once.
 func TestListingWhileNamesChange(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	for i := range 300 {
 		indextest.Put(t, srv.User(""), fmt.Sprintf("c/stays-%03d:1", i), []byte{1}, nil)
@@ -87,6 +89,7 @@ func TestListingWhileNamesChange(t *testing.T) {
 
 // TestOpenFilesKeepWhatTheyAre: a draft that is removed or replaced stays what it was for who has it open.
 func TestOpenFilesKeepWhatTheyAre(t *testing.T) {
+	t.Parallel()
 	m := fstest.Mount(t, drivetest.NewServer(t, drivetest.Options{}), fstest.Options{})
 	m.Sh(`mkdir c; echo old > c/a; echo new > c/b; exec 5<> c/a; mv c/b c/a
 		[ "$(cat c/a)" = new ] && [ "$(cat <&5)" = old ] && [ "$(stat -Lc %h /proc/self/fd/5)" = 0 ]
@@ -229,6 +232,7 @@ def refused(want, call, *args):
 // TestFileCalls: images and drafts answer the less usual system calls as other files do, or refuse with the errno that
 // programs understand.
 func TestFileCalls(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	image := sif(t, 1<<20+777, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", image, nil)

@@ -48,6 +48,7 @@ print(looks)
 // TestOwnWritesNeverFlicker: while a name is overwritten again and again, and Drive's listings and its feed are behind, who
 // looks at it always finds it there, with the bytes acknowledged last or those on their way.
 func TestOwnWritesNeverFlicker(t *testing.T) {
+	t.Parallel()
 	for _, background := range []bool{false, true} {
 		t.Run(fmt.Sprintf("background %v", background), func(t *testing.T) {
 			lag := 70 * time.Millisecond
@@ -93,6 +94,7 @@ func TestOwnWritesNeverFlicker(t *testing.T) {
 
 // TestARetagNeverFlickers: the feed is behind a retag of ours and a removal, and brings neither name back.
 func TestARetagNeverFlickers(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{Quirks: drivetest.Quirks{ChangesLag: 150 * time.Millisecond}})
 	user := srv.User("")
 	for i := range 8 {
@@ -108,6 +110,7 @@ func TestARetagNeverFlickers(t *testing.T) {
 
 // TestMineIsNeverShadowed: what others share never takes the place of an image of mine, whatever it is called.
 func TestMineIsNeverShadowed(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
 	ann, bob := srv.User("ann@uni.edu"), srv.User("bob@uni.edu")
 	mine, his := sif(t, 60_000, 1), sif(t, 61_000, 2)
@@ -130,6 +133,7 @@ func TestMineIsNeverShadowed(t *testing.T) {
 // TestHostileNamesArrive: files of any name that appear while it is mounted show under names that a directory can hold,
 // each can be read, and nothing of them is outside the mount.
 func TestHostileNamesArrive(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -158,6 +162,7 @@ func TestHostileNamesArrive(t *testing.T) {
 // TestReadersDoNotDisturbWriters: programs that open a name to read, and close it, while another opens it to write are no
 // reason for the writer to fail.
 func TestReadersDoNotDisturbWriters(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh(`mkdir c; cp $ONE c/x:1.sif

@@ -14,6 +14,7 @@ import (
 // TestKilledDuringARename: a mount that is killed while the kernel holds a directory for a rename, and the directory
 // changes on Drive at the same time, ends; and the next one takes its place.
 func TestKilledDuringARename(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	file := indextest.Put(t, user, "c/x:1", sif(t, 100_000, 1), nil)

@@ -15,6 +15,7 @@ import (
 // TestANameThatDriveIsAboutToHave: in background mode rm and mv of an image whose push has just reached Drive wait for
 // it, and then act on the image.
 func TestANameThatDriveIsAboutToHave(t *testing.T) {
+	t.Parallel()
 	for name, command := range map[string]string{
 		"rm": "rm c/x:1.sif && test ! -e c/x:1/NEW.sif",
 		"mv": "mv c/x:1.sif c/y:1.sif && ls c/y:1/NEW.sif",
@@ -41,6 +42,7 @@ func TestANameThatDriveIsAboutToHave(t *testing.T) {
 
 // TestATruncateThatIsRefusedLeavesNothing: half an image is none, and what was refused is not found later.
 func TestATruncateThatIsRefusedLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for _, background := range []bool{false, true} {
 		srv := drivetest.NewServer(t, drivetest.Options{})
 		m := fstest.Mount(t, srv, fstest.Options{Background: background})
@@ -55,6 +57,7 @@ func TestATruncateThatIsRefusedLeavesNothing(t *testing.T) {
 // TestLedToADraftThatIsAnImageByNow: between the look-up and the open of one open(2) a push may arrive. Here it is one that
 // the mount before began.
 func TestLedToADraftThatIsAnImageByNow(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	file := indextest.Put(t, user, "c/x:1", sif(t, 100_000, 1), nil)
@@ -84,6 +87,7 @@ E`, "SRC="+src)
 
 // TestRemovedThoughItCameBackTwice: in background mode, too, rm takes away what the name showed.
 func TestRemovedThoughItCameBackTwice(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{Background: true})
 	srv.Fault(drivetest.On("GET", "/drive/v3/files/*").Delay(500 * time.Millisecond)) // how a push learns that it is there

@@ -17,6 +17,7 @@ import (
 // TestDraftsKeepTheirDirectory: what is written in a collection is listed and can be reached, moved and removed when
 // somebody else has taken the last image out of it.
 func TestDraftsKeepTheirDirectory(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	files := []drivetest.File{
@@ -43,6 +44,7 @@ func TestDraftsKeepTheirDirectory(t *testing.T) {
 // TestTheLastDraftLeavesItsDirectory: rm -r and rmdir find the directories of the drafts they remove, though somebody else
 // has taken the last image out.
 func TestTheLastDraftLeavesItsDirectory(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	var files []drivetest.File
@@ -58,8 +60,29 @@ func TestTheLastDraftLeavesItsDirectory(t *testing.T) {
 	require.Equal(t, "notes.txt", m.Sh("ls -A"))
 }
 
+// TestAnEmptiedDirectoryMovesAlong: a directory that lost its last image here is kept until the mount ends, or until its
+// collection moves: in the new place it is a directory like one made by mkdir, and remembered.
+func TestAnEmptiedDirectoryMovesAlong(t *testing.T) {
+	t.Parallel()
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	for i, tag := range []string{"c/n/y:1", "c/x:1", "e/m/y:1", "e/x:1"} {
+		indextest.Put(t, srv.User(""), tag, sif(t, 60_000, uint64(i)), nil)
+	}
+	m := fstest.Mount(t, srv, fstest.Options{})
+	m.Sh("rm c/n/y:1.sif e/m/y:1.sif; test -d c/n; test -d e/m; mv -T c d")
+	require.Equal(t, "n\nx:1\nx:1.sif", m.Sh("ls d"))
+	m.Kill()
+	m.Remount()
+	require.Equal(t, "d\nd/n\nd/x:1\nd/x:1.sif\ne\ne/x:1\ne/x:1.sif", m.Sh("find * -not -path '*:1/*' | sort"))
+	m.Sh("rmdir d/n")
+	m.Kill()
+	m.Remount()
+	require.Equal(t, "x:1\nx:1.sif", m.Sh("ls d"))
+}
+
 // TestDuplicatesGoTogether: files of one name and version show as one, so they are moved and removed as one.
 func TestDuplicatesGoTogether(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	content := sif(t, 60_000, 1)
@@ -89,6 +112,7 @@ func TestDuplicatesGoTogether(t *testing.T) {
 // TestReplacedByRemovingFirst: programs that remove a name and make it anew, if it is not there, do not meet the version
 // before the one they removed. Others see that one meanwhile, as after any rm.
 func TestReplacedByRemovingFirst(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -126,6 +150,7 @@ os.stat("c/x:1.sif")' "$SRC"`,
 // TestAVersionsNameGoesBeforeADigest: a file whose content was replaced keeps the name of its version, and another one
 // that has this for its digest does not take it.
 func TestAVersionsNameGoesBeforeADigest(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	one, two := sif(t, 60_000, 1), sif(t, 61_000, 2)
@@ -140,6 +165,7 @@ func TestAVersionsNameGoesBeforeADigest(t *testing.T) {
 // TestAVersionByItsNameKeepsIt: an image that was uploaded by hand, with a version in its name, is still called so when its
 // bytes are pushed once more.
 func TestAVersionByItsNameKeepsIt(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	content := sif(t, 60_000, 1)

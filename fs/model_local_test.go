@@ -2,6 +2,7 @@ package fs_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -68,6 +69,7 @@ func (w *world) rmdir(s *side) {
 	if code == 0 {
 		delete(s.made, dir)
 		delete(s.left, dir)
+		delete(s.moved, dir)
 		s.emptied(dir)
 	}
 	w.acknowledged(s, unchanged)
@@ -252,13 +254,13 @@ func (w *world) remount(s *side) {
 
 // again mounts again, perhaps without what can be had from Drive.
 func (w *world) again(s *side) {
-	s.left = map[string]bool{}
+	s.left = maps.Clone(s.moved)
 	switch lose := pick(w, "lose", []string{"nothing", "nothing", "cache", "records"}); {
 	case lose == "cache":
 		require.NoError(w.t, os.RemoveAll(filepath.Join(s.State(), "blocks")))
 	case lose == "records" && len(s.drafts) == 0 && w.pending != s: // drafts are not to be had from Drive
 		require.NoError(w.t, os.RemoveAll(filepath.Join(s.State(), "index")))
-		s.made = map[string]bool{}
+		s.made, s.left, s.moved = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	}
 	s.Remount()
 }

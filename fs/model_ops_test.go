@@ -273,7 +273,7 @@ func (w *world) moveCollection(s *side) {
 	s.emptied(from)
 	for p := range maps.Clone(s.left) {
 		if under(p, from) {
-			s.left[to+p[len(from):]] = true
+			s.left[to+p[len(from):]], s.moved[to+p[len(from):]] = true, true
 		}
 	}
 	old := s.made
@@ -351,7 +351,9 @@ func (w *world) removeTree(s *side) {
 	w.do(s, "rm -r '"+dir+"'")
 	s.emptied(dir)
 	maps.DeleteFunc(s.made, func(p string, _ bool) bool { return under(p, dir) })
-	maps.DeleteFunc(s.left, func(p string, _ bool) bool { return under(p, dir) })
+	for _, perhaps := range []map[string]bool{s.left, s.moved} {
+		maps.DeleteFunc(perhaps, func(p string, _ bool) bool { return under(p, dir) })
+	}
 	maps.DeleteFunc(s.drafts, func(p, _ string) bool { return under(p, dir) })
 	w.acknowledged(s, func(r registry) registry {
 		return slices.DeleteFunc(r, func(f *mfile) bool { return under(f.tag, dir) })

@@ -16,6 +16,7 @@ import (
 )
 
 func TestCheckMountPoint(t *testing.T) {
+	t.Parallel()
 	tmp := t.TempDir()
 	state := filepath.Join(tmp, "state")
 	require.NoError(t, os.MkdirAll(filepath.Join(state, "inside"), 0o755))
@@ -43,6 +44,7 @@ func TestCheckMountPoint(t *testing.T) {
 
 // TestMountRefused: what is in the way of a mount is said in one sentence, and nothing is left mounted.
 func TestMountRefused(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	_, err := fstest.TryMount(t, srv, fstest.Options{Dir: m.Dir()})
@@ -65,6 +67,7 @@ func TestMountRefused(t *testing.T) {
 
 // TestKillAndMountAgain: after kill -9 the next mount at the same place takes the dead one away, and nothing is lost.
 func TestKillAndMountAgain(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 2<<20, 1)
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -81,6 +84,7 @@ func TestKillAndMountAgain(t *testing.T) {
 
 // TestUnmountFromOutside: the mount ends when anybody unmounts it.
 func TestUnmountFromOutside(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	require.ErrorContains(t, fs.Unmount(t.Context(), t.TempDir(), false), "is not a mount point")
@@ -90,6 +94,7 @@ func TestUnmountFromOutside(t *testing.T) {
 
 // TestUnmountBusy: with a file open the mount leaves the tree at once, and the reader gets its bytes.
 func TestUnmountBusy(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 2<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", content, nil)
@@ -101,6 +106,7 @@ func TestUnmountBusy(t *testing.T) {
 
 // TestAutoUnmount: with the option a dead mount goes by itself.
 func TestAutoUnmount(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{AutoUnmount: true})
 	m.Sh("ls")
@@ -112,6 +118,7 @@ func TestAutoUnmount(t *testing.T) {
 
 // TestReadOnlyMount: nothing can be changed, and everything be read.
 func TestReadOnlyMount(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 1<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", content, nil)
@@ -128,6 +135,7 @@ func TestReadOnlyMount(t *testing.T) {
 
 // TestOtherUsers: without allow_other nobody else gets in; with it others read, and only the owner and root change.
 func TestOtherUsers(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 1<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", content, nil)
@@ -175,6 +183,7 @@ func TestOtherUsers(t *testing.T) {
 // TestUnmountWaitsForNobody: what the kernel reads ahead for a program that is gone does not keep the mount when Drive is
 // silent.
 func TestUnmountWaitsForNobody(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	indextest.Put(t, srv.User(""), "c/x:1", sif(t, 3<<20, 1), nil)
 	m := fstest.Mount(t, srv, fstest.Options{Timeout: time.Minute})

@@ -16,6 +16,7 @@ import (
 
 // TestEveryFormResolves: all text forms of a name mean the image, listed or not.
 func TestEveryFormResolves(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 1<<20, 1)
 	indextest.Put(t, srv.User(""), "vsoch/hello-world:latest", content, nil)
@@ -38,6 +39,7 @@ func TestEveryFormResolves(t *testing.T) {
 
 // TestHostileNames: names on Drive that a file system cannot hold neither escape nor collide nor hide each other.
 func TestHostileNames(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	long := strings.Repeat("long", 20)
@@ -108,6 +110,7 @@ func TestHostileNames(t *testing.T) {
 
 // TestNamesThatDifferInCase: they are one tag, whose versions are all there; none hides behind another.
 func TestNamesThatDifferInCase(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	var contents [][]byte
 	for i, name := range []string{"lab/tool:1", "LAB/Tool:1", "Lab/TOOL:1"} {
@@ -127,6 +130,7 @@ func TestNamesThatDifferInCase(t *testing.T) {
 
 // TestNamesThatMayNotBe: who creates an image under a name that cannot be one hears it at once.
 func TestNamesThatMayNotBe(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh("mkdir c")

@@ -15,6 +15,7 @@ import (
 // TestWithoutNetwork: promise 5. The tree lists, cached images are read, what is not cached says why, pushes wait in the
 // journal and reach Drive when it is back.
 func TestWithoutNetwork(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	cached, remote, pushed := sif(t, 2<<20, 1), sif(t, 2<<20, 2), sif(t, 2<<20, 3)
@@ -40,6 +41,7 @@ func TestWithoutNetwork(t *testing.T) {
 
 // TestExpiredGrant: what needs Drive says that somebody has to sign in; the rest works.
 func TestExpiredGrant(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	cached := sif(t, 2<<20, 1)
@@ -58,6 +60,7 @@ func TestExpiredGrant(t *testing.T) {
 
 // TestInterruptedPush: ^C ends the wait of close, not the upload.
 func TestInterruptedPush(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	content := sif(t, 2<<20, 1)

@@ -65,6 +65,7 @@ for name, op in ops.items():
 // TestEveryOperationOnEveryNode: the library's defaults for what a node does not implement lie, so each kind of node
 // answers each operation by itself; EIO and ENOSYS are never the answer.
 func TestEveryOperationOnEveryNode(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
 	content := imagetest.Bytes(1, 10_000)
 	file := indextest.Put(t, srv.User(""), "c/x:1", content, nil)

@@ -49,6 +49,7 @@ func TestPosixCase(t *testing.T) {
 
 // TestPosix: drafts are files like any others, but for the deviations of the table.
 func TestPosix(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	passed := 0

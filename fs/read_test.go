@@ -43,6 +43,7 @@ const dropCaches = "echo 3 > /proc/sys/vm/drop_caches\n"
 // TestRead: the bytes read are the bytes pushed, whole, in random pieces by 16 processes at once, and by mmap; before,
 // during and after other images are pushed.
 func TestRead(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	random, mapped := local(t, "random.py", []byte(randomRead)), local(t, "mapped.py", []byte(mmapRead))
@@ -77,6 +78,7 @@ func TestRead(t *testing.T) {
 
 // TestColdReadersShareOneFetch: each byte is fetched once, however many read it, and pages are kept over reopening.
 func TestColdReadersShareOneFetch(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 6<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", content, nil)
@@ -94,6 +96,7 @@ func TestColdReadersShareOneFetch(t *testing.T) {
 
 // TestNothingIsFetchedToList: ls, stat and find touch no content and no network.
 func TestNothingIsFetchedToList(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	for i := range 50 {
 		indextest.Put(t, srv.User(""), fmt.Sprintf("c/x%d:1", i), imagetest.Bytes(uint64(i), 1000), nil)
@@ -107,6 +110,7 @@ func TestNothingIsFetchedToList(t *testing.T) {
 
 // TestReadFault: a passing fault is waited out; a lasting one is an error of read, with its errno, and the mount goes on.
 func TestReadFault(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 3<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", content, nil)
@@ -126,6 +130,7 @@ func TestReadFault(t *testing.T) {
 
 // TestInterruptedRead: a reader that is killed ends at once though Drive stalls.
 func TestInterruptedRead(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	indextest.Put(t, srv.User(""), "c/x:1", sif(t, 3<<20, 1), nil)
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -139,6 +144,7 @@ func TestInterruptedRead(t *testing.T) {
 
 // TestOpenFileOutlivesItsName: an image that is removed, or loses its tag, on Drive or here, is read to its end.
 func TestOpenFileOutlivesItsName(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	content := sif(t, 4<<20, 1)
@@ -157,6 +163,7 @@ func TestOpenFileOutlivesItsName(t *testing.T) {
 
 // TestColdAfterRestart: the cache survives, and what is not cached is fetched.
 func TestColdAfterRestart(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 5<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", content, nil)

@@ -12,6 +12,7 @@ import (
 
 // TestRemovedIsGone: a process that removes the last version of a tag finds the tag's file gone, and can make it anew.
 func TestRemovedIsGone(t *testing.T) {
+	t.Parallel()
 	for name, program := range map[string]string{
 		"stat": `
 try: os.stat("c/x:1.sif"); sys.exit("still there")
@@ -40,6 +41,7 @@ except FileNotFoundError: pass`,
 
 // TestMirror: rsync --delete, which takes the tag's directory for a stranger and empties it, sends the image again.
 func TestMirror(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	content := sif(t, 300_000, 1)
@@ -53,6 +55,7 @@ func TestMirror(t *testing.T) {
 
 // TestMovedDirectory: what mkdir made is under its new name at once, with all that is in it, and not under the old one.
 func TestMovedDirectory(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	content := sif(t, 300_000, 1)

@@ -13,6 +13,7 @@ import (
 
 // TestRename: mv retags, and sends no bytes.
 func TestRename(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	one, two := sif(t, 1<<20, 1), sif(t, 1<<20, 2)
@@ -72,6 +73,7 @@ func tree(m *fstest.M, contents ...[]byte) []string {
 
 // TestRenameRefused: what cannot be a name says so, and nothing moves.
 func TestRenameRefused(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := sif(t, 1<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", content, nil)
@@ -101,6 +103,7 @@ func TestRenameRefused(t *testing.T) {
 
 // TestRenameHalf: half an image does not become one by its name.
 func TestRenameHalf(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	content := sif(t, 1<<20, 1)
@@ -113,6 +116,7 @@ func TestRenameHalf(t *testing.T) {
 
 // TestRemove: rm trashes, one version at a time, and rm -r takes everything in whichever order.
 func TestRemove(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	one, two := sif(t, 300_000, 1), sif(t, 300_000, 2)
@@ -151,6 +155,7 @@ func TestRemove(t *testing.T) {
 
 // TestMkdir: directories are remembered, and a tag's directory takes versions.
 func TestMkdir(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh("mkdir -p a/b/c; mkdir a/x:1; test -d a/x:1; test -d A/X:1")

@@ -25,6 +25,7 @@ var (
 // TestSemantics: every statement of the package's section "Semantics" is numbered without a gap and names tests, the
 // tests are there, and each promise of the README has statements.
 func TestSemantics(t *testing.T) {
+	t.Parallel()
 	file, err := parser.ParseFile(token.NewFileSet(), "semantics.go", nil, parser.ParseComments)
 	require.NoError(t, err)
 	var statements []string

@@ -13,6 +13,7 @@ import (
 
 // TestTwoMounts: what one mount of a registry pushes, retags or trashes the other shows, without remounting.
 func TestTwoMounts(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	a, b := fstest.Mount(t, srv, fstest.Options{}), fstest.Mount(t, srv, fstest.Options{})
 	one, two := sif(t, 1<<20, 1), sif(t, 1<<20, 2)
@@ -51,6 +52,7 @@ func TestTwoMounts(t *testing.T) {
 
 // TestShare: all forms of sharing reach the other's mount, and revoking takes the image away.
 func TestShare(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
 	one, two := sif(t, 1<<20, 1), sif(t, 1<<20, 2)
 	indextest.Put(t, srv.User(""), "c/x:1", one, nil)
@@ -105,6 +107,7 @@ func TestShare(t *testing.T) {
 
 // TestShareErrors: the errno reaches setfattr and the writer of the control file, the words the answer and the log.
 func TestShareErrors(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	indextest.Put(t, srv.User(""), "c/x:1", []byte("content"), nil)
 	m := fstest.Mount(t, srv, fstest.Options{})

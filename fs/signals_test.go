@@ -26,6 +26,7 @@ def alarm(on): signal.setitimer(signal.ITIMER_REAL, 0.02 * on, 0.02 * on)
 // TestHandledSignals: no call that waits for Drive fails because its program handles a signal meanwhile. Go programs get
 // such signals from their own runtime at any time.
 func TestHandledSignals(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{Users: []string{"ann@uni.edu", "bob@uni.edu"}})
 	user := srv.User("")
 	content := sif(t, 3<<20, 1)
@@ -57,6 +58,7 @@ func TestHandledSignals(t *testing.T) {
 // TestLongReadOutlastsHandledSignals: a read that Drive keeps waiting longer than a signal's grace does not fail for a
 // signal that its program handles, and does for one that ends it.
 func TestLongReadOutlastsHandledSignals(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	indextest.Put(t, srv.User(""), "c/x:1", sif(t, 3<<20, 1), nil)
 	m := fstest.Mount(t, srv, fstest.Options{})

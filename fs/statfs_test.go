@@ -12,6 +12,7 @@ import (
 
 // TestFree: df shows what Drive holds, with a quota and without.
 func TestFree(t *testing.T) {
+	t.Parallel()
 	for name, quota := range map[string]int64{"unlimited": 0, "quota": 1 << 30} {
 		t.Run(name, func(t *testing.T) {
 			srv := drivetest.NewServer(t, drivetest.Options{})

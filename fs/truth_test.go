@@ -29,6 +29,7 @@ os.rename(temp, path)
 // by its exit code, and the bytes are kept as a draft, also for programs that write to a temporary name first: it has
 // the image's name then. When Drive has room again, the same command succeeds.
 func TestTruthAtClose(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -81,6 +82,7 @@ func TestTruthAtClose(t *testing.T) {
 // TestTruthOfEdits: programs that change a published image in place, or replace it, say whether Drive took the change; if
 // not, the image stands as it was.
 func TestTruthOfEdits(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	old := []byte(strings.Repeat("a line of an image that is text\n", 3000))

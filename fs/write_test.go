@@ -27,6 +27,7 @@ os.close(fd)
 
 // TestWaysToPush: promise 1, by every program people copy with. Each must leave exactly the bytes on Drive when it exits 0.
 func TestWaysToPush(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -86,6 +87,7 @@ f.close()' "$SRC"`},
 
 // TestPushAtTheTop: an image's name at the top belongs to the library.
 func TestPushAtTheTop(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	content := sif(t, 300_000, 1)
@@ -97,6 +99,7 @@ func TestPushAtTheTop(t *testing.T) {
 
 // TestOverwrite: who has the image open keeps its bytes, the name is the new image, the old one is a version.
 func TestOverwrite(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	old, next := sif(t, 2<<20, 1), sif(t, 3<<20, 2)
@@ -137,6 +140,7 @@ func TestOverwrite(t *testing.T) {
 // TestInPlaceChange: an image opened without truncation is copied first, and a change of it is a new version; without a
 // change nothing happens.
 func TestInPlaceChange(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	old := sif(t, 2<<20, 1)
 	indextest.Put(t, srv.User(""), "c/x:1", old, nil)
@@ -156,6 +160,7 @@ func TestInPlaceChange(t *testing.T) {
 
 // TestHalfAnImage: close says that it is half an image, the bytes are kept, and nothing is published.
 func TestHalfAnImage(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -195,6 +200,7 @@ func TestHalfAnImage(t *testing.T) {
 // TestForkWhileWriting: a program that starts another one in the middle of its writing has its descriptor closed there. What
 // it has written so far is not an image yet.
 func TestForkWhileWriting(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	content := imagetest.Bytes(1, 3<<20) // any bytes are an image, and so is any part of them
@@ -217,6 +223,7 @@ with open("c/x:1.img", "wb") as f:
 
 // TestEmptyFile: a file nobody wrote to is neither an error nor an image.
 func TestEmptyFile(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh("mkdir c; touch c/x:1.sif; : > c/y:1.sif; test -e c/x:1.sif; test ! -s c/y:1.sif")
@@ -228,6 +235,7 @@ func TestEmptyFile(t *testing.T) {
 
 // TestAnyBytes: what is no SIF is an image all the same, down to a single byte.
 func TestAnyBytes(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh("mkdir c")
@@ -242,6 +250,7 @@ func TestAnyBytes(t *testing.T) {
 
 // TestDrafts: any other name is a local file, until it is renamed to an image's.
 func TestDrafts(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh(`mkdir c; echo hello > c/notes.txt; echo more >> c/notes.txt; cp c/notes.txt c/.hello.sif.Xa12; echo top > here.txt`)
@@ -258,6 +267,7 @@ func TestDrafts(t *testing.T) {
 
 // TestRemoveWhileOpen: a draft removed while it is written goes nowhere, and its writer does not notice.
 func TestRemoveWhileOpen(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	src := local(t, "src", sif(t, 1<<20, 1))
@@ -268,6 +278,7 @@ func TestRemoveWhileOpen(t *testing.T) {
 
 // TestSamePushTwice: the same content again sends nothing, and under another name is a copy on the server.
 func TestSamePushTwice(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	content := sif(t, 1<<20, 1)
@@ -280,6 +291,7 @@ func TestSamePushTwice(t *testing.T) {
 
 // TestDriveFull: close says so, and the bytes are kept.
 func TestDriveFull(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	srv.User("").SetQuota(1 << 20)
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -296,6 +308,7 @@ func TestDriveFull(t *testing.T) {
 // TestBackgroundPush: close returns when the journal has the image, its name has the new bytes at once, and fsync waits
 // for Drive.
 func TestBackgroundPush(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	old, next := sif(t, 1<<20, 1), sif(t, 2<<20, 2)
@@ -315,6 +328,7 @@ func TestBackgroundPush(t *testing.T) {
 
 // TestHolesAreZeros: what was never written reads as zeros, before and after the push.
 func TestHolesAreZeros(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{})
 	m.Sh("mkdir c; truncate -s 64M c/x.part; printf x | dd of=c/x.part bs=1 seek=50000000 conv=notrunc; mv c/x.part c/x:1.sif")
@@ -325,6 +339,7 @@ func TestHolesAreZeros(t *testing.T) {
 
 // TestOneAfterTheOther: programs that open a name while the last one's descriptor is just being let go.
 func TestOneAfterTheOther(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	one, two := sif(t, 300_000, 1), sif(t, 300_000, 2)
 	indextest.Put(t, srv.User(""), "c/x:1", one, nil)
@@ -337,6 +352,7 @@ func TestOneAfterTheOther(t *testing.T) {
 
 // TestManyAtOnce: pushes to different names, and to one name, side by side; each name ends as one of its contents.
 func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	user := srv.User("")
 	m := fstest.Mount(t, srv, fstest.Options{})
@@ -363,6 +379,7 @@ func TestManyAtOnce(t *testing.T) {
 
 // TestFsyncSaysThatAPushFailed: in background mode close has returned long before, and fsync is where the outcome is told.
 func TestFsyncSaysThatAPushFailed(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{Background: true})
 	srv.User("").SetQuota(1000)

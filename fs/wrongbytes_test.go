@@ -14,6 +14,7 @@ import (
 // TestWrongBytesAreNotTaken: promise 2, against a network that changes bytes. Whoever reads an image to its end gets the
 // right bytes or an error; and what was wrong once is nowhere kept, not in the kernel either.
 func TestWrongBytesAreNotTaken(t *testing.T) {
+	t.Parallel()
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	m := fstest.Mount(t, srv, fstest.Options{Poll: -1})
 	for i, size := range []int64{300_000, 5 << 20, 40 << 20} {
