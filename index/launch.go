@@ -81,7 +81,9 @@ func (l *launch) ask() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.plan != nil {
-		l.bf.expect()
+		if l.plan.recorded > 0 { // what the image alone says leaves out more than it names
+			l.bf.expect()
+		}
 		l.bf.ask(classProfile, l.plan.begin())
 	}
 }

@@ -34,6 +34,7 @@ func (ix *Index) OpenImage(img Image) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	ix.blocks.sched.stir()
 	r.launch = ix.profiles.opened(r.bf, img)
 	if !r.bf.complete.Load() && !r.launch.foretold(0) {
 		ix.goes(r.bf.greet)

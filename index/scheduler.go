@@ -56,7 +56,7 @@ type scheduler struct {
 	bytes   int64                 // guarded by mu: asked for by the other ones
 	waiting []*flight             // guarded by mu: for a connection; all are of classDemand
 	queued  [classes][]*blockFile // guarded by mu: those that have orders of this class, whose turn is next first
-	last    time.Time             // guarded by mu: when a reader last had to wait for Drive
+	last    time.Time             // guarded by mu: when a reader last had to wait for Drive, or an image was opened
 	rtt     time.Duration         // guarded by mu: to the first bytes of a reply, smoothed
 	rate    float64               // guarded by mu: of one reply from then on, smoothed; bytes a second
 
@@ -207,7 +207,14 @@ func (sc *scheduler) line() (rtt time.Duration, rate float64) {
 	return sc.rtt, sc.rate
 }
 
-// quiet is how long no reader has waited for Drive, 0 while one does.
+// stir notes that an image is opened: a start of which everything comes in time has no reader that waits.
+func (sc *scheduler) stir() {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.last = time.Now()
+}
+
+// quiet is how long no reader has waited for Drive, and no image was opened; 0 while one waits.
 func (sc *scheduler) quiet() time.Duration {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
