@@ -106,6 +106,9 @@ func (a *app) checkDrive(ctx context.Context) (message, next string) {
 	if err != nil {
 		return "needs credentials", "see above"
 	}
+	if !auth.SignedIn() {
+		return "needs a sign-in", "see above"
+	}
 	client, err := drive.New(drive.Options{URL: a.set.URL, Auth: auth, Timeout: min(a.set.Timeout, 10*time.Second), UserAgent: "sregfs/" + version, Log: a.log}) //nolint:contextcheck // a client has a life of its own
 	if err != nil {
 		return err.Error(), "see --drive-url"

@@ -43,9 +43,14 @@ address the browser ends on. A mount that is running goes on with the new sign-i
 			if noBrowser {
 				l.Paste = a.pasted()
 			}
-			if err := auth.Login(cmd.Context(), l); exitCode(err) == exitError {
-				return &codedError{text: sentence(err), code: exitSignIn} // whatever it was, nobody is signed in
-			} else if err != nil {
+			err = auth.Login(cmd.Context(), l)
+			switch code := exitCode(err); code {
+			case exitOK:
+			case exitError: // whatever it was, nobody is signed in
+				return &codedError{text: sentence(err), code: exitSignIn}
+			case exitInterrupted:
+				return &codedError{text: "interrupted; the sign-in is as it was", code: code}
+			default:
 				return err
 			}
 			fmt.Fprintln(a.out, "Authentication successful.")
