@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sregfs/drive"
 )
 
@@ -61,6 +63,7 @@ type Draft struct {
 	blocks   []uint32                // guarded by mu: checksums of the blocks of what was sealed, nil if an earlier program did it
 	seq      *sequence               // guarded by mu: checksums of what was written so far, while that is in order
 	foreseen *foreseen               // guarded by mu: what its image says of its starts, nil until this program seals it
+	reserved *reservation            // guarded by mu: of the id of the next push, nil if there is none
 	job      *job                    // guarded by mu
 	err      error                   // guarded by mu: of the last push
 	progress func(done, total int64) // guarded by mu
@@ -70,6 +73,33 @@ type Draft struct {
 type sequence struct {
 	hasher
 	next int64
+}
+
+// begin adds p, beside whatever happens to it meanwhile; end waits until that is done. Without a sequence it does nothing.
+func (s *sequence) begin(p []byte) (end func()) {
+	if s == nil {
+		return func() {}
+	}
+	s.next += int64(len(p))
+	if len(p) < hashApart {
+		_, _ = s.Write(p) // a hash never fails
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		_, _ = s.Write(p)
+		close(done)
+	}()
+	return func() { <-done }
+}
+
+// flushStep is how much of a draft is written between two calls of flush, in bytes.
+const flushStep = 8 << 20
+
+// flush makes the disk begin with bytes of f, so that little is left to wait for when it is synced. What it cannot do
+// is left for that moment.
+func flush(f *os.File, from, to int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), from, to-from, unix.SYNC_FILE_RANGE_WRITE)
 }
 
 // ID is the draft's number, unique in this state directory.
@@ -215,15 +245,19 @@ func (d *Draft) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	seq := d.seq
 	d.mu.Unlock()
+	if seq != nil && off != seq.next {
+		seq = nil
+	}
+	hashed := seq.begin(p) // only the single writer under way has one
 	var n int
 	if err = d.s.roomFor(int64(len(p))); err == nil {
 		n, err = f.WriteAt(p, off)
 	}
-	if seq != nil && off == seq.next {
-		_, _ = seq.Write(p[:n]) // a hash never fails; only the single writer under way gets here
-		seq.next += int64(n)
-	} else {
+	if hashed(); n < len(p) {
 		seq = nil
+	}
+	if end := off + int64(n); end/flushStep > off/flushStep {
+		flush(f, off/flushStep*flushStep, end)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -148,6 +148,9 @@ func (ix *Index) CreateDraft(p Place) (*Draft, error) {
 		ix.drafts.forget(d)
 		return nil, fmt.Errorf("create %s: %w", p, err)
 	}
+	if _, _, ok := p.Ref(); ok {
+		d.reserve()
+	}
 	return d, nil
 }
 

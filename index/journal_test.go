@@ -192,8 +192,8 @@ func TestTheJournalGoesOnAfterARestart(t *testing.T) {
 				dir := t.TempDir()
 				ix := indextest.Open(t, srv, index.Options{Dir: dir, Background: background})
 				content := imagetest.SIF(t, 2*block, imagetest.Seed(uint64(i)))
+				srv.Fault(c.block) // ids are asked for when writing begins
 				d := write(t, ix, at("c", "i:t.sif"), content)
-				srv.Fault(c.block)
 				leave := func() {}
 				if background {
 					img := push(t, d)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sync/errgroup"
+
 	"sregfs/index/image"
 )
 
@@ -265,7 +267,7 @@ func (ix *Index) makeRoom(place Place) error {
 	return ix.RemoveDraft(d)
 }
 
-// fill copies the whole of f into the empty draft.
+// fill copies the whole of f into the empty draft, and hashes the copy while it grows.
 func (d *Draft) fill(ctx context.Context, f *os.File) error {
 	to, err := d.begin(ctx, true)
 	if err != nil {
@@ -277,25 +279,51 @@ func (d *Draft) fill(ctx context.Context, f *os.File) error {
 		err = d.s.roomFor(info.Size())
 	}
 	var n int64
+	seq := &sequence{hasher: newHasher()}
 	if err == nil {
-		n, err = copyFile(ctx, to, f)
+		copied := make(chan int64)
+		var g errgroup.Group
+		g.Go(func() error { return seq.follow(to, copied) })
+		n, err = copyFile(ctx, to, f, copied)
+		close(copied)
+		err = errors.Join(err, g.Wait())
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.writers--
 	d.seq = nil
+	if err == nil {
+		d.seq = seq
+	}
 	d.size, d.rec.Dirty = n, n > 0
 	return err
 }
 
-// copyFile copies all of f, inside the kernel where it can, in pieces between which ctx is looked at.
-func copyFile(ctx context.Context, to, f *os.File) (n int64, err error) {
+// follow adds what of f is there, which ends says as it grows.
+func (s *sequence) follow(f *os.File, ends <-chan int64) (err error) {
+	buf := make([]byte, 1<<20)
+	for end := range ends {
+		if err == nil {
+			_, err = io.CopyBuffer(s.hasher, io.NewSectionReader(f, s.next, end-s.next), buf)
+			s.next = end
+		}
+	}
+	return err
+}
+
+// copyFile copies all of f, inside the kernel where it can, in pieces between which ctx is looked at and copied is told
+// how far it is.
+func copyFile(ctx context.Context, to, f *os.File, copied chan<- int64) (n int64, err error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
-		m, err := io.CopyN(to, f, 64<<20)
-		n += m
+		m, err := io.CopyN(to, f, 4*flushStep)
+		if m > 0 {
+			flush(to, n, n+m)
+			n += m
+			copied <- n
+		}
 		if errors.Is(err, io.EOF) {
 			return n, nil
 		}

@@ -50,12 +50,12 @@ func (s *draftStore) begin(ctx context.Context, d *Draft) error {
 		if there, err := s.present(ctx, d, root, meta); err != nil || there {
 			return err
 		}
-		ids, err := s.ix.drive.GenerateIDs(ctx, 1)
+		id, err := d.reservedID(ctx)
 		if err != nil {
 			return err
 		}
 		source := s.source(d)
-		if err := d.save(func(r *draftRecord) { r.File, r.Source = ids[0], source }); err != nil {
+		if err := d.save(func(r *draftRecord) { r.File, r.Source = id, source }); err != nil {
 			return err
 		}
 		crashpoint("id.reserved")

@@ -29,8 +29,18 @@ type hasher struct {
 
 func newHasher() hasher { return hasher{md5.New(), sha256.New(), &blockSums{}} }
 
+// hashApart is from how many bytes on a second processor is worth its while.
+const hashApart = 64 << 10
+
+// Write adds p, on two processors: MD5 takes as long as all the rest.
 func (h hasher) Write(p []byte) (int, error) {
-	h.md5.Write(p)
+	if len(p) < hashApart {
+		h.md5.Write(p)
+	} else {
+		done := make(chan struct{})
+		go func() { h.md5.Write(p); close(done) }()
+		defer func() { <-done }()
+	}
 	h.sha256.Write(p)
 	return h.blocks.Write(p)
 }
@@ -266,6 +276,9 @@ func (ix *Index) Prefetch(ctx context.Context, img Image) error {
 	}
 	r.bf.forgive()
 	err = r.bf.fill(ctx)
+	if err == nil {
+		ix.profiles.look(ctx, img)
+	}
 	if err = errors.Join(err, r.Close()); err != nil {
 		return fmt.Errorf("prefetch %s: %w", img.Ref, err)
 	}
