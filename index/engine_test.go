@@ -305,7 +305,7 @@ func TestRequestsInTheAirAreBounded(t *testing.T) {
 // Sixteen readers of one image, each from its beginning to its end: Drive serves each byte once.
 func TestSixteenCopiesFetchEachByteOnce(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
-	content := imagetest.Bytes(5, 30*block+3)
+	content := imagetest.Bytes(5, 12*block+3)
 	id := put(t, srv, "c/i:t", content)
 	ix := indextest.Open(t, srv, index.Options{})
 	img := byID(t, ix, id)

@@ -41,7 +41,7 @@ var perCall = []string{"json", "help", "version", "foreground", "options"}
 // configurable are the keys of verbs' own flags that may be set for good.
 var configurable = []string{
 	"allow-other", "allow-root", "default-permissions", "auto-unmount", "read-only", "fsname", "uid", "gid", "umask", "push", "rm",
-	"cache-size", "cache-min-free", "profile", "poll", "log-file",
+	"cache-size", "cache-min-free", "complete", "profile", "poll", "log-file",
 }
 
 // origin is where a value comes from.
