@@ -10,9 +10,10 @@
 // and news older than the record is ignored, so a listing or a feed that lags behind takes nothing back; an image that a
 // listing lacks goes only when files.get says that it is gone.
 //
-// Content comes in by blocks of 1 MiB, each fetched once however many ask for it, into one sparse file for each revision
-// (blocks.go, fetch.go); a reader holds one revision and never sees bytes of two. Drafts come in by writes in any order
-// to a local file (draft.go).
+// Content comes in by blocks of 128 KiB, each fetched once however many ask for it, into one sparse file for each revision
+// (blocks.go, fetch.go); what the start of a container is known to read is asked for when its image is opened, and what it
+// does read is recorded for the next one (profile.go, launch.go, plan.go); a reader holds one revision and never sees bytes
+// of two. Drafts come in by writes in any order to a local file (draft.go).
 //
 // # Kept
 //

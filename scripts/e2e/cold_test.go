@@ -53,3 +53,62 @@ func TestColdStart(t *testing.T) {
 		})
 	}
 }
+
+// Promise 2 on a machine that never saw the image: what a start on another one read is known, and asked for at once.
+func TestColdStartAfterAnotherMachine(t *testing.T) {
+	w := newWorld(t, "--latency", "200ms", "--bandwidth", "40MB", "--total-bandwidth", "125MB")
+	for _, s := range []struct {
+		name string
+		uid  int
+		args string
+		says string
+	}{
+		{"true", 0, "exec_ %s sh -c 'true; echo started'", "started"},
+		{"numpy, ordinary user", userID, "run %s -c '" + arithmetic + "'", ""},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			name := "lab/" + strings.Fields(strings.ReplaceAll(s.name, ",", ""))[0] + ":1.0.sif"
+			m := w.mount(t, ann, 0, "--allow-other")
+			m.push(t, science(t), name)
+			m.unmount(t)
+			// start runs the command on a machine of its own, and returns the requests for content by when they came.
+			start := func(profile string) (ranges []request, took time.Duration) {
+				m := w.mount(t, ann, 0, "--allow-other", "--profile="+profile)
+				w.forgetRequests(t)
+				begin := time.Now()
+				out := w.inside(t, s.uid, strings.Replace(s.args, "%s", m.path(name), 1))
+				took = time.Since(begin)
+				require.Contains(t, out, s.says)
+				for _, r := range w.requests(t) {
+					if strings.Contains(r.Query, "alt=media") && r.Method == "GET" {
+						ranges = append(ranges, r)
+					}
+				}
+				m.unmount(t) // which lets what was recorded be published
+				return ranges, took
+			}
+			say := func(what string, ranges []request, took time.Duration) (bytes int64) {
+				for _, r := range ranges {
+					bytes += r.Out
+				}
+				first := 0 // requests that waited for no reply
+				for _, r := range ranges {
+					if r.Time.Sub(ranges[0].Time) < 200*time.Millisecond {
+						first++
+					}
+				}
+				t.Logf("%s: %.1f MB in %d ranges, %d of them at once, %.2f s", what, float64(bytes)/1e6, len(ranges), first, took.Seconds())
+				return bytes
+			}
+			none, tookNone := start("off")
+			bytesNone := say("without a profile", none, tookNone)
+			static, tookStatic := start("on")
+			say("first start ever", static, tookStatic)
+			shared, tookShared := start("on")
+			bytesShared := say("start after another machine's", shared, tookShared)
+			require.NotEmpty(t, shared, "the machine never saw the image")
+			require.Less(t, bytesShared, bytesNone/2, "only what is needed")
+			require.Less(t, len(shared), len(none)+4, "in few requests")
+		})
+	}
+}

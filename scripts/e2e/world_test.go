@@ -182,6 +182,7 @@ func (w *world) insideLine(uid int, script string) []string {
 
 // request is what the tests need of an entry of the emulator's log.
 type request struct {
+	Time                           time.Time
 	Method, Path, Query, Op, Range string
 	Status                         int
 	Out                            int64
