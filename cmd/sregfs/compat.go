@@ -15,10 +15,27 @@ import (
 // or with SREGFS_COMPAT set, the program takes what that tool takes.
 const toolName = "sregistry"
 
+// compatStrict is the value of SREGFS_COMPAT that asks for the tool's exit codes, too.
+const compatStrict = "strict"
+
+// strictCode is the exit code that release 0.2.39 of the tool has for what ours
+// has code for: 1 for whatever goes wrong in a verb, and 0 where it prints what went
+// wrong and goes on: a share that Drive refuses or that finds no image, a mv of
+// none. A command line that is wrong stays 2.
+func strictCode(verb string, code int) int {
+	switch {
+	case code == exitOK, code == exitUsage:
+		return code
+	case verb == "mv" && code == exitNotFound, verb == "share" && code != exitSignIn && code != exitNetwork:
+		return exitOK
+	}
+	return exitError
+}
+
 // asTool says whether the program stands in for the registry tool.
 func asTool(argv0 string) bool {
 	v := os.Getenv("SREGFS_COMPAT")
-	return filepath.Base(argv0) == toolName || truthy(v) || v == "strict"
+	return filepath.Base(argv0) == toolName || truthy(v) || v == compatStrict
 }
 
 // knownFlags drops the flags of a command line that its verb does not have.

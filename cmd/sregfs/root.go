@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		err = usageError{fmt.Errorf("%w; '%s --help' says how to call it", err, cmd.CommandPath())}
 	}
 	a.complain(err)
+	if os.Getenv("SREGFS_COMPAT") == compatStrict {
+		return strictCode(cmd.Name(), exitCode(err))
+	}
 	return exitCode(err)
 }
 
