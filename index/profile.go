@@ -164,7 +164,7 @@ func (ps *profiles) lookAt(ctx context.Context, img Image) error {
 // the time of the file.
 func (ps *profiles) publish(ctx context.Context, img Image) error {
 	k := keyOf(img)
-	if err := ps.ix.remote.get().err; errors.Is(err, ErrOffline) {
+	if errors.Is(ps.ix.remote.get().err, ErrOffline) {
 		return nil // who ends this mount does not want to wait for it
 	}
 	own, _, sent := ps.known(k)
@@ -181,7 +181,7 @@ func (ps *profiles) publish(ctx context.Context, img Image) error {
 	others, err := image.ParseProfiles(f.Properties, k.size)
 	all := others.Merge(own, k.size)
 	if errors.Is(err, image.ErrUnsupported) || all.Recorded.Bytes() == others.Recorded.Bytes() {
-		return nil //nolint:nilerr // a later release knows better, or others know as much
+		return nil // a later release knows better, or others know as much
 	}
 	patch := image.SetProfiles(f.Properties, all, k.size)
 	if len(patch.Properties) == 0 {

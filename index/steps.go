@@ -147,7 +147,7 @@ func (s *draftStore) present(ctx context.Context, d *Draft, root string, meta im
 			return false, err
 		}
 		patch := drive.Patch{Properties: map[string]*string{}}
-		named := meta.Properties["version"] == img.Version // else its version is another, by its name: that stays
+		named := meta.Properties["version"] == img.Version                                        // else its version is another, by its name: that stays
 		profiled := slices.ContainsFunc(slices.Collect(maps.Keys(f.Properties)), image.IsProfile) // maybe of starts: it stays
 		for _, key := range slices.Sorted(maps.Keys(meta.Properties)) {
 			value := meta.Properties[key]

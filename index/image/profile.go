@@ -132,7 +132,7 @@ func (p Profiles) Record(q Profile, size int64) Profiles {
 	if len(q) > 0 && q[0].Off == 0 {
 		return p.Merge(Profiles{Recorded: q}, size)
 	}
-	return Profile(slices.Concat(p.Recorded, q)).then(p.Static, size)
+	return slices.Concat(p.Recorded, q).then(p.Static, size)
 }
 
 // A Recording turns the reads of one start into a Profile. It is not safe for concurrent use. It takes no more memory

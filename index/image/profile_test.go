@@ -220,6 +220,7 @@ func TestProfileTooLongForProperties(t *testing.T) {
 	}
 	// sent returns p as another machine gets it.
 	sent := func(t *testing.T, p image.Profiles, size int64) image.Profiles {
+		t.Helper()
 		got, err := image.ParseProfiles(p.Properties(size), size)
 		require.NoError(t, err)
 		saneBoth(t, got, size)
