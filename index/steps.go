@@ -253,7 +253,7 @@ func (b draftBytes) ReadAt(p []byte, off int64) (int, error) {
 // uploaded checks what Drive has against what we have. What does not agree is trashed there, and the draft kept.
 func (s *draftStore) uploaded(ctx context.Context, d *Draft, f drive.File) error {
 	if !d.rec.same(f.Size, f.MD5, f.SHA256) {
-		err := fmt.Errorf("Drive has %d bytes with MD5 %s, sent were %d with %s: %w", f.Size, f.MD5, d.rec.Size, d.rec.MD5, ErrDigest) //nolint:staticcheck // Drive is a name
+		err := fmt.Errorf("Drive has %d bytes with MD5 %s, sent were %d with %s: %w", f.Size, f.MD5, d.rec.Size, d.rec.MD5, ErrDigest)
 		if f.ID == d.rec.File {
 			err = errors.Join(err, s.ix.drive.Trash(ctx, f.ID))
 		}
