@@ -27,7 +27,7 @@ const passthroughVariable = "SREGFS_PASSTHROUGH"
 // measured against.
 type passthrough struct{ *os.File }
 
-func (p passthrough) Root() (fusefs.Node, error) { return passthroughDir{p.File}, nil }
+func (p passthrough) Root() (fusefs.Node, error) { return passthroughDir(p), nil }
 
 type passthroughDir struct{ *os.File }
 
@@ -72,6 +72,7 @@ func servePassthrough(dir, file string) error {
 
 // mountPassthrough mounts a passthrough to file, in a process of its own, and returns the path of the file there.
 func mountPassthrough(b *testing.B, file string) string {
+	b.Helper()
 	self, err := os.Executable()
 	require.NoError(b, err)
 	dir := b.TempDir()
@@ -134,11 +135,13 @@ func BenchmarkRead(b *testing.B) {
 
 // forgetPages takes the pages of f from the kernel.
 func forgetPages(b *testing.B, f *os.File) {
+	b.Helper()
 	require.NoError(b, unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
 }
 
 // readAll reads f from the beginning to its end and returns MB a second.
 func readAll(b *testing.B, f *os.File) float64 {
+	b.Helper()
 	buf := make([]byte, 1<<20)
 	total := 0
 	start := time.Now()
@@ -154,6 +157,7 @@ func readAll(b *testing.B, f *os.File) float64 {
 
 // readRandom reads 4 KiB of f here and there, and returns thousands of reads a second.
 func readRandom(b *testing.B, f *os.File) float64 {
+	b.Helper()
 	require.NoError(b, unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_RANDOM))
 	info, err := f.Stat()
 	require.NoError(b, err)
