@@ -238,7 +238,8 @@ func (s *blockStore) all() []*blockFile {
 	return out
 }
 
-// checkpointEvery is how much new data may lack its bits: what a crash fetches again.
+// checkpointEvery is how much new data may lack its bits, at least: what a crash fetches again. The record of a large
+// image is large, so of one it is a part of it.
 const (
 	checkpointEvery = 64 << 20
 	checkpointAfter = 10 * time.Second

@@ -2,7 +2,6 @@ package index_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -42,9 +41,9 @@ func BenchmarkColdSequential(b *testing.B) {
 	srv, id := large(b, size)
 	ix := indextest.Open(b, srv, index.Options{})
 	img := byID(b, ix, id)
-	for _, latency := range []time.Duration{50, 150, 300} {
-		b.Run(fmt.Sprintf("%dms", latency), func(b *testing.B) {
-			srv.SetShape(drivetest.Shape{Latency: latency * time.Millisecond, PerConnection: 16e6, Total: line})
+	for _, latency := range []time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond} {
+		b.Run(latency.String(), func(b *testing.B) {
+			srv.SetShape(drivetest.Shape{Latency: latency, PerConnection: 16e6, Total: line})
 			p := make([]byte, 128<<10)
 			b.SetBytes(size)
 			for b.Loop() {

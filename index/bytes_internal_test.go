@@ -50,8 +50,24 @@ func FuzzBitmap(f *testing.F) {
 	})
 }
 
+func TestTheRecordOfALargeImageIsSmall(t *testing.T) {
+	have := newBitmap(blocksOf(10 << 30))
+	have.setAll()
+	sums := newSumTable(have.n)
+	for i := range have.n {
+		sums.set(i, uint32(i)*2654435761)
+	}
+	b, err := cacheRecord{File: "id", Revision: "r", Size: 10 << 30, Block: blockSize, Have: have.bytes(), Sums: encodeSums(have, sums)}.encode()
+	require.NoError(t, err)
+	require.Less(t, len(b), 500_000)
+	_, again, parsed, err := decodeCacheRecord(b)
+	require.NoError(t, err)
+	require.True(t, again.full())
+	require.Equal(t, sums.get(77777), parsed.get(77777))
+}
+
 func FuzzCacheRecord(f *testing.F) {
-	good, err := cacheRecord{File: "id", Revision: "r", Size: 3 * blockSize, Have: []byte{5}, Sums: []byte("12345678"), Used: time.Unix(1, 0)}.encode()
+	good, err := cacheRecord{File: "id", Revision: "r", Size: 3 * blockSize, Block: blockSize, Have: []byte{5}, Sums: []byte("12345678"), Used: time.Unix(1, 0)}.encode()
 	require.NoError(f, err)
 	f.Add(good)
 	f.Add([]byte(`{"v":1,"file":"x","size":9223372036854775807}`))

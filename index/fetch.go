@@ -75,8 +75,10 @@ const alongMost = 1 << 20
 func (bf *blockFile) demand(b, last int64, quiet bool) *flight {
 	last = min(last, b+4*maxSpan/blockSize-1)
 	end := last
-	switch behind := bf.behind(b); {
-	case behind > b: // it was to come anyway
+	behind := bf.behind(b)
+	foretold := behind > b // it was to come anyway
+	switch {
+	case foretold:
 		end = max(end, min(behind, b+alongMost/blockSize-1))
 	case !quiet:
 		end = max(end, bf.around(b))
@@ -98,7 +100,7 @@ func (bf *blockFile) demand(b, last int64, quiet bool) *flight {
 			continue
 		}
 		f := bf.newFlight(classDemand, i, i+n-1)
-		f.wanted = last
+		f.wanted, f.foretold = last, foretold
 		bf.s.sched.submit(f)
 		if wanted == nil {
 			wanted = f

@@ -24,14 +24,15 @@ type flight struct {
 	cargo    cargo
 
 	// guarded by bf.mu
-	wanted int64         // blocks behind this one were nobody's wish
-	orders []*order      // they are told when it ends
-	next   int64         // the first block that is not there yet
-	ceded  []int64       // blocks that a later flight brings sooner
-	more   chan struct{} // closed when next moves or the flight ends; nil: nobody waits
-	over   bool
-	err    error
-	data   []byte // not nil when it could not be kept: the content from first on, up to next
+	wanted   int64         // blocks behind this one were nobody's wish
+	foretold bool          // a queue named those blocks, not the place
+	orders   []*order      // they are told when it ends
+	next     int64         // the first block that is not there yet
+	ceded    []int64       // blocks that a later flight brings sooner
+	more     chan struct{} // closed when next moves or the flight ends; nil: nobody waits
+	over     bool
+	err      error
+	data     []byte // not nil when it could not be kept: the content from first on, up to next
 }
 
 // newFlight makes a flight. The caller holds mu and lets it depart.
@@ -210,7 +211,7 @@ func (f *flight) publish() {
 		if f.class == classDemand {
 			bf.stopped = false
 		}
-		full := bf.complete.Load() || bf.fresh.count() >= checkpointEvery/blockSize
+		full := bf.complete.Load() || bf.fresh.count()*blockSize >= max(checkpointEvery, bf.size/64)
 		f.next = stop
 		f.wake()
 		bf.mu.Unlock()
@@ -237,7 +238,7 @@ func (bf *blockFile) arrived(i int64, sum uint32, gen uint64, f *flight) {
 	bf.sums.set(i, sum)
 	if i > f.wanted && f.class != classFill {
 		bf.unread.set(i)
-		if f.class == classDemand || f.class == classAround {
+		if f.class == classDemand && !f.foretold || f.class == classAround {
 			bf.guessed.set(i)
 		}
 	}
