@@ -68,7 +68,7 @@ func TestPrecedenceOfSettings(t *testing.T) {
 		mnt := bare.mount()
 		w.file("i.sif", imagetest.SIF(t, 300_000))
 		bare.sh("mkdir " + mnt + "/c && cp i.sif " + mnt + "/c/i:1.sif").ok(t)
-		require.Contains(t, bare.sregfs("status").ok(t), "newer")
+		require.Contains(t, bare.sregfs("status", mnt).ok(t), "newer")
 		bare.sregfs("umount", mnt).ok(t)
 	})
 	t.Run("bad files", func(t *testing.T) {

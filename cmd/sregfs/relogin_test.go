@@ -45,7 +45,7 @@ func TestSignInBesideAMount(t *testing.T) {
 	require.NotZero(t, r.code)
 	require.Contains(t, r.err, "Key has expired")
 	require.Contains(t, ann.sh("ls "+mnt+"/lab").ok(t), "near:1.sif")
-	require.Eventually(t, func() bool { return strings.Contains(ann.sregfs("status").out, "sregfs login") }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(ann.sregfs("status", mnt).out, "sregfs login") }, time.Minute, 100*time.Millisecond)
 	oneLine(t, ann.sregfs("-q", "pull", "lab/far:1"), exitSignIn, "sregfs login")
 	oneLine(t, ann.sregfs("-q", "share", "--email", "bob@uni.edu", "lab/far:1"), exitSignIn, "sregfs login")
 	require.Equal(t, 1, images(w))
@@ -54,14 +54,14 @@ func TestSignInBesideAMount(t *testing.T) {
 	other := w.as("bob@uni.edu", "SREGFS_TOKEN="+w.path("mine", "token"), "SREGFS_STATE_DIR="+w.path("state", "ann@uni.edu"))
 	other.signedIn()
 	require.Contains(t, ann.sh("cat "+far).err, "Key has expired")
-	require.Eventually(t, func() bool { return strings.Contains(ann.sregfs("status").out, "bob@uni.edu") }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(ann.sregfs("status", mnt).out, "bob@uni.edu") }, time.Minute, 100*time.Millisecond)
 	require.Equal(t, 1, images(w))
 
 	ann.signedIn()
 	ann.sh("cmp near.sif " + far).ok(t)
 	require.Eventually(t, func() bool { return images(w) == 2 }, time.Minute, 50*time.Millisecond, "the push goes on")
 	ann.sregfs("share", "--email", "bob@uni.edu", "lab/near:1").ok(t)
-	require.Eventually(t, func() bool { return !strings.Contains(ann.sregfs("status").out, "sregfs login") }, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return !strings.Contains(ann.sregfs("status", mnt).out, "sregfs login") }, time.Minute, 100*time.Millisecond)
 }
 
 // logout withdraws the grant and removes the file, beside a mount too: what is here can still be used.

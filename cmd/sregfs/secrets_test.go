@@ -89,8 +89,9 @@ func (s *secrets) processes(when string, pid int) {
 // A whole session, at its most talkative and with everything going wrong, says no secret: not in what it prints, logs,
 // shows in .sregfs or in the process list, nor in the traces of a crash. Only the token file and, for uploads to go on
 // after a kill, the records have them, and both are closed to others.
+//
+// Not in parallel: others would find the mount that crashes.
 func TestASessionKeepsItsSecrets(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	ann := w.as("ann@uni.edu", "SREGFS_TOKEN="+w.path("mine", "token"), "GOTRACEBACK=all")
 	s := &secrets{t: t, words: map[string]string{}, said: map[string]string{}}
