@@ -42,7 +42,8 @@ const (
 	recordFor = time.Minute
 	// fewestBlocks is what a start reads at least, of blocks of image.ProfileBlock: busybox takes 18, a look at the labels 2.
 	fewestBlocks = 8
-	// copyBlocks read in sequence from the beginning are a copy of the file: 8 MiB, of which a start leaves much out.
+	// copyBlocks read in sequence from the beginning are a copy of the file: 8 MiB, of which a start leaves much out. So is
+	// half of a smaller file.
 	copyBlocks = 8 << 20 / image.ProfileBlock
 )
 
@@ -126,7 +127,7 @@ func (l *launch) record(off, n, first, last int64) {
 	if first <= l.head+slack/image.ProfileBlock {
 		l.head = max(l.head, last+1)
 	}
-	if whole || l.head >= copyBlocks && l.seen.within(0, l.head-1) > l.head*9/10 {
+	if whole || l.head >= min(copyBlocks, l.seen.n/2) && l.seen.within(0, l.head-1) > l.head*9/10 {
 		l.copy, l.over = true, true
 	}
 }
@@ -169,7 +170,7 @@ func (l *launch) watch(ctx context.Context) {
 	}
 	l.mu.Unlock()
 	var err error
-	if len(read) > 0 {
+	if len(read) > 1 { // a start reads here and there; one range is somebody who reads a part of the file
 		err = l.ps.learn(l.bf.key, read)
 	}
 	if err == nil && ctx.Err() == nil {
