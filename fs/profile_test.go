@@ -39,8 +39,8 @@ func TestProfilesOfStrangers(t *testing.T) {
 	require.Empty(t, m.Sh("getfattr --only-values -n user.sregfs.labels c/good:1.sif | tr -d '{}'"), "a profile is no label")
 	for name := range images {
 		file := "c/" + name + ":1.sif"
-		require.Equal(t, sha(content[5<<20:]), strings.Fields(m.Sh("tail -c +5242881 "+file+" | sha256sum"))[0], name)
-		require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum "+file))[0], name)
+		require.Equal(t, sha(content[5<<20:]), strings.Fields(m.Sh("tail -c +5242881 " + file + " | sha256sum"))[0], name)
+		require.Equal(t, sha(content), strings.Fields(m.Sh("sha256sum " + file))[0], name)
 	}
 	require.Equal(t, "recorded 196608 static 0", m.Sh("getfattr --only-values -n user.sregfs.profile c/good:1.sif"), "a copy is no start")
 }
