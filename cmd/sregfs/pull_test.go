@@ -173,18 +173,20 @@ func BenchmarkPull(b *testing.B) {
 			ann := w.as("ann@uni.edu")
 			indextest.Put(b, w.srv.User("ann@uni.edu"), "lab/big:1", imagetest.SIF(b, size), nil)
 			ann.sregfs("search").ok(b)
-			if mode == "with a mount" {
-				ann.mount()
-			}
 			var took time.Duration
 			for b.Loop() {
-				b.StopTimer()
 				ann.sregfs("cache", "clear").ok(b)
 				require.NoError(b, os.RemoveAll(w.path("got.sif")))
-				b.StartTimer()
+				mnt := ""
+				if mode == "with a mount" { // a new one: the kernel keeps what it has read
+					mnt = ann.mount()
+				}
 				start := time.Now()
 				ann.sregfs("-q", "pull", "--name", "got.sif", "lab/big:1").ok(b)
 				took += time.Since(start)
+				if mnt != "" {
+					ann.sregfs("umount", mnt).ok(b)
+				}
 			}
 			b.ReportMetric(took.Seconds()/float64(b.N)/(float64(size)/line), "of-the-line's-time")
 		})
