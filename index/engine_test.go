@@ -211,9 +211,7 @@ func TestDemandIsNotBehindPrefetch(t *testing.T) {
 		done := reads(t, r, content, there+5, 1000)
 		ends(t, done)
 		asked := g.until(t, "", func([]extent) bool { return true })
-		e := asked[len(asked)-1]
-		require.Equal(t, int64(there), e.first)
-		require.Equal(t, int64(there+block-1), e.last, "with its neighbours of the profile")
+		require.Contains(t, asked, extent{there, there + block - 1}, "with its neighbours of the profile")
 	})
 	t.Run("one that is far in a request under way gets its own", func(t *testing.T) {
 		asked := g.until(t, "", func([]extent) bool { return true })
