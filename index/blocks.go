@@ -53,8 +53,9 @@ func (k contentKey) hash() string {
 //
 // Crash order: data, fdatasync, record when blocks come; record, then data when they go. So a record never claims a block
 // that is not there, and a block without a record is fetched again.
-// Lock order: room, blockFile.persist, mu, blockFile.mu. Only the first two are held across I/O, on the local disk, by
-// those who bring and remove blocks; readers of what is there take no lock.
+// Lock order: room, blockFile.prefix, blockFile.persist, flight.cargo, mu, Reader.mu, blockFile.mu, scheduler.mu. Only the
+// first four are held across I/O, on the local disk, by those who bring and remove blocks; readers of what is there take no
+// lock.
 type blockStore struct {
 	dir     string
 	ix      *Index // its writing, goes, recheck

@@ -11,9 +11,12 @@
 // listing lacks goes only when files.get says that it is gone.
 //
 // Content comes in by blocks of 128 KiB, each fetched once however many ask for it, into one sparse file for each revision
-// (blocks.go, fetch.go); what the start of a container is known to read is asked for when its image is opened, and what it
-// does read is recorded for the next one (profile.go, launch.go, plan.go); a reader holds one revision and never sees bytes
-// of two. Drafts come in by writes in any order to a local file (draft.go).
+// (blocks.go, flight.go); one request brings a run of them, and each is readable as soon as it has arrived. One scheduler
+// has the connections (scheduler.go): readers who wait go first; then start-up profiles, headers and tables (order.go),
+// what lies around a miss (around.go), what a sequential reader comes to (ahead.go), images asked for by name, and the rest
+// of those in use (complete.go). What nobody waits for is bounded, dropped with the last reader, and stops when Drive refuses.
+// What a start reads is recorded for the next one (profile.go, launch.go, plan.go). A reader holds one revision and never sees bytes of
+// two. Drafts come in by writes in any order to a local file (draft.go).
 //
 // # Kept
 //
