@@ -24,6 +24,9 @@ type launch struct {
 	seen *bitmap     // blocks of image.ProfileBlock
 	idle atomic.Bool // nothing is recorded any more, and all that is known is asked for
 
+	until    time.Time     // it ends then at the latest
+	lapse    *time.Timer   // begins watch at that time
+	begin    sync.Once     // of watch
 	ended    chan struct{} // closed when it is over
 	end      sync.Once
 	finished chan struct{} // closed when what was recorded is kept, and published if it can be
@@ -54,23 +57,20 @@ func (ps *profiles) opened(bf *blockFile, img Image) *launch {
 	}
 	ps.mu.Lock()
 	l := ps.launches[bf.key]
-	fresh := l == nil
-	if fresh {
+	if l == nil {
 		_, all, _ := ps.known(bf.key)
 		l = &launch{
 			ps: ps, bf: bf, img: img, seen: newBitmap((bf.size + image.ProfileBlock - 1) / image.ProfileBlock), rec: image.NewRecording(bf.size),
-			ended: make(chan struct{}), finished: make(chan struct{}),
+			until: time.Now().Add(recordFor), ended: make(chan struct{}), finished: make(chan struct{}),
 		}
+		l.lapse = time.AfterFunc(recordFor, l.watched)
 		if all.Bytes() > 0 {
 			l.plan = newPlan(all)
 		}
-		ps.launches[bf.key], ps.pending[l] = l, true
+		ps.launches[bf.key] = l
 	}
 	l.open++
 	ps.mu.Unlock()
-	if fresh && !ps.ix.goes(l.watch) {
-		ps.finish(l)
-	}
 	if !bf.complete.Load() {
 		l.ask()
 	}
@@ -103,6 +103,14 @@ func (l *launch) read(off, n int64) {
 	if l.seen.hasAll(first, last) {
 		return
 	}
+	l.note(off, n, first, last)
+	if l.seen.count() >= fewestBlocks {
+		l.watched()
+	}
+}
+
+// note is read for what was not seen yet.
+func (l *launch) note(off, n, first, last int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for b := first; b <= last; b++ {
@@ -149,10 +157,23 @@ func (l *launch) close() {
 	}
 }
 
+// watched has the launch watched from now on: many images are only looked at, and need nobody who waits for their end.
+func (l *launch) watched() {
+	l.begin.Do(func() {
+		l.ps.mu.Lock()
+		l.lapse.Stop()
+		l.ps.pending[l] = true
+		l.ps.mu.Unlock()
+		if !l.ps.ix.goes(l.watch) {
+			l.ps.finish(l)
+		}
+	})
+}
+
 // watch waits for the end of the start, and keeps what was read.
 func (l *launch) watch(ctx context.Context) {
 	defer l.ps.finish(l)
-	t := time.NewTimer(recordFor)
+	t := time.NewTimer(time.Until(l.until))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -24,7 +24,7 @@ type profiles struct {
 
 	mu       sync.Mutex
 	launches map[contentKey]*launch // guarded by mu: those that are recorded now
-	pending  map[*launch]bool       // guarded by mu: those and the ones whose recording is not yet kept and published
+	pending  map[*launch]bool       // guarded by mu: those that are watched, until what was recorded is kept and published
 }
 
 func newProfiles(ix *Index) *profiles {

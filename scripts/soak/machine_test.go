@@ -75,6 +75,13 @@ func newMachine(t *testing.T, srv *drivetest.Server, name, person, beneath strin
 	}
 	t.Cleanup(func() {
 		if m.cmd != nil {
+			if t.Failed() {
+				_ = m.cmd.Process.Signal(syscall.SIGQUIT) // its log ends with what its goroutines do
+				select {
+				case <-m.ended:
+				case <-time.After(10 * time.Second):
+				}
+			}
 			_ = m.cmd.Process.Kill()
 			<-m.ended
 			_ = run("fusermount3", "-uz", m.dir)
