@@ -116,6 +116,7 @@ func TestPushCommands(t *testing.T) {
 	m.Sh("echo retry " + id + " > .sregfs/push")
 	indextest.Eventually(t, func() bool { return images(srv.User("")) == 1 }, "the push")
 	requireOnDrive(t, srv.User(""), "c/x:1", content)
+	indextest.Eventually(t, func() bool { return m.Sh("ls .sregfs/drafts") == "" }, "its draft has gone")
 	require.Contains(t, m.Fail("echo retry 99999 > .sregfs/push"), "No such file")
 	require.Contains(t, m.Fail("echo nonsense > .sregfs/push"), "Invalid argument")
 	m.Sh("echo junk > c/y.part; echo drop $(ls .sregfs/drafts | cut -d- -f1) > .sregfs/push; test ! -e c/y.part")

@@ -154,7 +154,7 @@ func TestADeadNetworkIsFoundOutOnce(t *testing.T) {
 	for i := range drafts {
 		drafts[i] = write(t, ix, at("c", fmt.Sprintf("i%d:t.sif", i)), imagetest.SIF(t, block, imagetest.Seed(uint64(i))))
 	}
-	dead := drivetest.On("GET", "/drive/v3/files/generateIds").Stall()
+	dead := drivetest.On("POST", "/upload/*").Stall() // ids were asked for while the drafts were written
 	srv.Fault(dead)
 	var all errgroup.Group
 	for _, d := range drafts {

@@ -285,11 +285,10 @@ func (ix *Index) Prefetch(ctx context.Context, img Image) error {
 	return nil
 }
 
-// forgive lets content that twice did not match its checksum be fetched again: somebody asks for it by name.
+// forgive lets content that did not match its checksum be fetched again, as often as at first: somebody asks for it by
+// name.
 func (bf *blockFile) forgive() {
 	bf.mu.Lock()
 	defer bf.mu.Unlock()
-	if bf.bad {
-		bf.bad, bf.wrong = false, 0
-	}
+	bf.bad, bf.wrong = false, 0
 }
