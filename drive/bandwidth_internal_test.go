@@ -28,6 +28,7 @@ func TestLinesShareTheBandwidth(t *testing.T) {
 	const rate = 1 << 20
 	yes := func() bool { return true }
 	run := func(t *testing.T, b Bandwidth, waited, idle int) (ofWaited, ofIdle float64) {
+		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			all := newLines(b)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
