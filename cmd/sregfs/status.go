@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -98,6 +100,12 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 		row("drafts", "%s on this machine alone, all listed in %s/%s/drafts", english.Plural(other, "file", ""), dir, image.ControlDir)
 	}
 	row("cache", "%s of %s, %d images", size(s.Cache.Used), size(s.Cache.Limit), s.Cache.Images)
+	if len(s.Cache.Fetched) > 0 {
+		row("fetched", "%s", fetched(s.Cache.Fetched))
+	}
+	for _, r := range s.Cache.Open {
+		row("open", "%s, %s of %s here; %s", cmp.Or(r.Ref, r.File), size(r.Bytes), size(r.Size), fetched(r.Fetched))
+	}
 	if s.Quota != nil && s.Quota.Limit > 0 {
 		row("quota", "%s of %s used", size(s.Quota.Usage), size(s.Quota.Limit))
 	}
@@ -108,6 +116,26 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 		}
 		row("push", "%s %s, %s of %s%s", p.Ref, p.State, size(p.Done), size(p.Total), why)
 	}
+}
+
+// fetched says how much was asked of Drive's content, and for what, most first: the names are those of index.CacheStats.
+func fetched(by map[string]index.Traffic) string {
+	var all index.Traffic
+	for _, t := range by {
+		all.Requests += t.Requests
+		all.Bytes += t.Bytes
+	}
+	var parts []string
+	for _, name := range slices.SortedFunc(maps.Keys(by), func(a, b string) int {
+		return cmp.Or(cmp.Compare(by[b].Bytes, by[a].Bytes), cmp.Compare(a, b))
+	}) {
+		parts = append(parts, name+" "+size(by[name].Bytes))
+	}
+	text := fmt.Sprintf("%s, %s", english.Plural(int(all.Requests), "request", ""), size(all.Bytes))
+	if len(parts) > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	return text
 }
 
 // size shows a number of bytes to people.

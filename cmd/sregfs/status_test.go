@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sregfs/index"
+	"sregfs/index/image/imagetest"
 )
 
 // TestStatus: a mount that hangs is named and does not hide the others; files that are no images are counted.
@@ -27,6 +28,20 @@ func TestStatus(t *testing.T) {
 	require.Contains(t, r.out, works+"\n  account   bob@uni.edu\n")
 	require.Contains(t, r.out, "\n  drafts    1 file")
 	require.Contains(t, bob.sregfs("status", works).ok(t), "bob@uni.edu")
+}
+
+// What was asked of Drive is said, by what it was for, and for the images that are open.
+func TestStatusSaysWhatWasFetched(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := w.as("ann@uni.edu")
+	require.NoError(t, os.WriteFile(w.path("x.sif"), imagetest.SIF(t, 1<<20), 0o600))
+	ann.sh("$SREGFS push --name lab/x:1 x.sif").ok(t)
+	require.NoError(t, os.RemoveAll(w.path("state", "ann@uni.edu", "blocks")))
+	mnt := ann.mount()
+	out := ann.sh("exec 3<" + mnt + "/lab/x:1.sif; cat <&3 >/dev/null; $SREGFS status").ok(t)
+	require.Regexp(t, `\n  fetched   \d+ requests?, 1\.0 MiB \(`, out)
+	require.Regexp(t, `\n  open      lab/x:1\S*, 1\.0 MiB of 1\.0 MiB here; \d+ requests?`, out)
 }
 
 // TestUmountBusy: a mount that is in use says so and stays, unless it is to go all the same.
