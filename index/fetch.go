@@ -86,12 +86,16 @@ func (bf *blockFile) demand(b, last int64, quiet bool) *flight {
 	if f := bf.joined(b, last); f != nil {
 		return f
 	}
-	piece := min(end-b+1, maxSpan/blockSize)
-	if last-b >= minPiece/blockSize { // a long read goes over several connections
+	first := b
+	if bf.small() {
+		first, last, end = 0, bf.have.n-1, bf.have.n-1
+	}
+	piece := min(end-first+1, maxSpan/blockSize)
+	if last-first >= minPiece/blockSize { // a long read goes over several connections
 		piece = pieceOf(piece)
 	}
 	var wanted *flight
-	for i := b; i <= end; {
+	for i := first; i <= end; {
 		n := bf.missing(i, min(end, i+piece-1))
 		if n == 0 {
 			if i++; i > last {
@@ -102,13 +106,19 @@ func (bf *blockFile) demand(b, last int64, quiet bool) *flight {
 		f := bf.newFlight(classDemand, i, i+n-1)
 		f.wanted, f.foretold = last, foretold
 		bf.s.sched.submit(f)
-		if wanted == nil {
+		if f.first <= b && b <= f.last {
 			wanted = f
 		}
 		i += n
 	}
 	return wanted
 }
+
+// A small image comes by one request, and nothing of it is read before all of it is found right: that costs it no time,
+// and who reads wrong bytes of the network never sees them, while a large image can only say so at its end.
+const smallest = 1 << 20
+
+func (bf *blockFile) small() bool { return bf.size <= smallest }
 
 // joined is the flight that ends before block b and has not departed: it brings b, and what follows up to last, too. The
 // caller holds mu.

@@ -165,8 +165,8 @@ type cargo struct {
 	due  bool // the content is complete, and to be verified
 }
 
-// publish makes readable what has been received, as far as it is whole blocks. Whoever calls it knows that the revision is
-// the head one.
+// publish makes readable what has been received, as far as it is whole blocks; of a small image, when all has come. Whoever
+// calls it knows that the revision is the head one.
 func (f *flight) publish() {
 	f.cargo.Lock()
 	defer f.cargo.Unlock()
@@ -179,6 +179,8 @@ func (f *flight) publish() {
 	end := f.first + n/blockSize // the block behind the last whole one
 	if n == size {
 		end = f.last + 1
+	} else if bf.small() {
+		return
 	}
 	for {
 		bf.mu.Lock()
@@ -196,12 +198,18 @@ func (f *flight) publish() {
 		bf.mu.Lock()
 		if kept {
 			f.cargo.left -= m
+			if bf.small() {
+				bf.held.Store(true) // before the first block can be read
+			}
 			for i := first; i < stop; i++ {
 				bf.arrived(i, sums[i-first], gen, f)
 			}
 			if bf.have.full() && !bf.complete.Load() {
 				bf.complete.Store(true)
 				f.cargo.gen, f.cargo.due = bf.beginVerify()
+			}
+			if bf.checking == nil {
+				bf.held.Store(false)
 			}
 		} else {
 			f.cargo.lent = true

@@ -106,13 +106,14 @@ type Index struct {
 	ended  func() error // Close, once
 
 	// Lock order: remote's turn, catalog.order, write or events.mu; then the leaves catalog.mu, remote.mu, about.mu.
-	write  sync.Mutex // held for one Badger transaction that writes, so that they never conflict
-	cat    *catalog
-	remote *remote
-	events *events
-	about  aboutCache
-	blocks *blockStore
-	drafts *draftStore
+	write   sync.Mutex // held for one Badger transaction that writes, so that they never conflict
+	cat     *catalog
+	patches turns // by file: who changes its metadata, see alone
+	remote  *remote
+	events  *events
+	about   aboutCache
+	blocks  *blockStore
+	drafts  *draftStore
 
 	profiles *profiles
 

@@ -44,6 +44,9 @@ func (bf *blockFile) ask(c class, spans []image.Span) {
 			continue
 		}
 		first, last := s.Off/blockSize, (min(s.Len, bf.size-s.Off)+s.Off-1)/blockSize
+		if bf.small() {
+			first, last = 0, bf.have.n-1
+		}
 		orders = append(orders, &order{next: first, last: last, piece: pieceOf(last - first + 1)})
 	}
 	bf.enqueue(c, orders)

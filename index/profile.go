@@ -171,11 +171,17 @@ func (ps *profiles) publish(ctx context.Context, img Image) error {
 	if ps.ix.writable(img) != nil || !img.Writable || len(own.Recorded) == 0 || time.Since(fromMillis(sent)) < publishEvery {
 		return nil //nolint:nilerr // not every image is ours to change
 	}
+	done, err := ps.ix.alone(ctx, img.File)
+	if err != nil {
+		return err
+	}
+	defer done()
 	f, err := ps.ix.drive.Get(ctx, img.File)
 	if err != nil {
 		return err
 	}
-	if now, err := imageOf(&f, ps.ix.remote.pinned().ID); err != nil || keyOf(now) != k || ps.ix.writable(now) != nil || !now.Writable {
+	now, err := imageOf(&f, ps.ix.remote.pinned().ID)
+	if err != nil || keyOf(now) != k || ps.ix.writable(now) != nil || !now.Writable {
 		return nil //nolint:nilerr // it is another image now, or somebody else's
 	}
 	others, err := image.ParseProfiles(f.Properties, k.size)
@@ -198,6 +204,9 @@ func (ps *profiles) publish(ctx context.Context, img Image) error {
 		return err
 	}
 	if f, err = ps.ix.drive.Update(ctx, img.File, drive.Patch{Properties: patch.Properties, Modified: &f.Modified}); err != nil {
+		return err
+	}
+	if f, err = ps.ix.stayNewest(ctx, now, f); err != nil {
 		return err
 	}
 	_, err = ps.ix.committed(f)

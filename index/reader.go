@@ -142,7 +142,13 @@ func (bf *blockFile) cold(ctx context.Context, p []byte, off int64, quiet bool) 
 		}
 		b := at / blockSize
 		part := p[at-off : min(stop, (b+1)*blockSize)-off]
-		if !bf.warm(part, at) && !bf.proven(part, at, b) {
+		switch {
+		case bf.warm(part, at):
+		case bf.proven(part, at, b):
+			if bf.small() && bf.held.Load() {
+				continue // it came just now, and is being verified
+			}
+		default:
 			f, err := bf.want(ctx, b, (stop-1)/blockSize, quiet)
 			if err != nil {
 				return int(at - off), err

@@ -284,6 +284,11 @@ func (s *draftStore) commit(ctx context.Context, d *Draft) error {
 		}
 		d.reply = &f
 	}
+	done, err := s.ix.alone(ctx, d.rec.File)
+	if err != nil {
+		return err
+	}
+	defer done()
 	f, err := s.ix.makeNewest(ctx, *d.reply) // an older version pushed again, or a clock that is ahead elsewhere
 	if err != nil {
 		return err

@@ -86,6 +86,11 @@ func (ix *Index) retag(ctx context.Context, img Image, to image.Ref) (Image, err
 		return Image{}, err
 	}
 	defer ix.cat.changing(img.File)()
+	done, err := ix.alone(ctx, img.File)
+	if err != nil {
+		return Image{}, err
+	}
+	defer done()
 	f, err := ix.patch(ctx, img, func(now Image) (image.Patch, *time.Time, error) {
 		to.Version = now.Version
 		p, err := image.Retag(now.Properties, to, now.Ext)
@@ -127,6 +132,11 @@ func (ix *Index) makeNewest(ctx context.Context, f drive.File) (drive.File, erro
 
 // SetLabel sets the label key of img, or removes it if value is nil. It does not change which version is the newest.
 func (ix *Index) SetLabel(ctx context.Context, img Image, key string, value *string) (Image, error) {
+	done, err := ix.alone(ctx, img.File)
+	if err != nil {
+		return Image{}, err
+	}
+	defer done()
 	f, err := ix.patch(ctx, img, func(now Image) (image.Patch, *time.Time, error) {
 		p, err := image.SetLabel(now.Properties, ix.description(now.File), key, value)
 		return p, &now.Modified, err
@@ -162,7 +172,30 @@ func (ix *Index) patch(ctx context.Context, img Image, change func(Image) (image
 	if errors.Is(err, iofs.ErrNotExist) {
 		ix.recheck(img.File)
 	}
+	if err == nil && modified != nil {
+		f, err = ix.stayNewest(ctx, now, f)
+	}
 	return f, err
+}
+
+// alone waits for the turn to change the metadata of file, until done is called: who keeps the time a file has must not
+// take back that another made it the newest of its name meanwhile.
+func (ix *Index) alone(ctx context.Context, file string) (done func(), err error) {
+	turn := ix.patches.ticket(file, nil)
+	if err := turn.wait(ctx); err != nil {
+		turn.leave()
+		return nil, err
+	}
+	return turn.leave, nil
+}
+
+// stayNewest mends what a change that kept the time of the file may have done beside another machine's: it has another
+// name now than before, and who gave it that made it the newest.
+func (ix *Index) stayNewest(ctx context.Context, before Image, f drive.File) (drive.File, error) {
+	if img, err := imageOf(&f, ix.remote.pinned().ID); err != nil || img.Ref == before.Ref {
+		return f, nil //nolint:nilerr // without a name it is the newest of none
+	}
+	return ix.makeNewest(ctx, f)
 }
 
 // committed records the reply to a write of our own and shows it.
