@@ -98,6 +98,10 @@ func (b *bench) listing(n int) (err error) {
 		}
 	}
 	warm := func(command string) float64 { return median(times[command][1:]) }
+	u, err := used(m.pid)
+	if err != nil {
+		return err
+	}
 	var found []float64
 	var requests int
 	for range b.o.count {
@@ -107,11 +111,11 @@ func (b *bench) listing(n int) (err error) {
 		}
 		found, requests = append(found, ms(took)), asked
 	}
-	u, err := used(m.pid)
+	after, err := used(m.pid)
 	if err != nil {
 		return err
 	}
-	b.report.listing(listed{n, entries, ms(first), ms(again), warm(dir), warm("-l"), warm("-c"), median(found), requests, u})
+	b.report.listing(listed{n, entries, ms(first), ms(again), warm(dir), warm("-l"), warm("-c"), median(found), requests, u, after.peak})
 	return errors.Join(m.end(), os.RemoveAll(state))
 }
 
@@ -121,5 +125,6 @@ type listed struct {
 	first, again          float64
 	ls, long, stat, found float64
 	requests              int // of a search, besides the changes
-	usage                 usage
+	usage                 usage // before the searches
+	searching             int64 // most bytes resident after them
 }

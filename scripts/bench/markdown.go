@@ -101,10 +101,10 @@ func (f *figures) cell() string {
 // listTable writes the registries of growing size.
 func (r *report) listTable(p func(string, ...any)) {
 	p("\n## Listings\n\nMilliseconds. The collection that is listed has up to 10,000 entries; the kernel knows them from the round before.\n")
-	table(p, []string{"images", "first mount", "mount again", "entries", "ls", "ls -l", "stat of the half", "search", "MB resident", "at most"}, func(add func(...string)) {
+	table(p, []string{"images", "first mount", "mount again", "entries", "ls", "ls -l", "stat of the half", "search", "MB resident", "at most", "with searches"}, func(add func(...string)) {
 		for _, l := range r.lists {
 			line := []string{fmt.Sprint(l.images)}
-			for _, v := range []float64{l.first, l.again, float64(l.entries), l.ls, l.long, l.stat, l.found, mb(l.usage.now), mb(l.usage.peak)} {
+			for _, v := range []float64{l.first, l.again, float64(l.entries), l.ls, l.long, l.stat, l.found, mb(l.usage.now), mb(l.usage.peak), mb(l.searching)} {
 				line = append(line, fmt.Sprintf("%.0f", v))
 			}
 			add(line...)
