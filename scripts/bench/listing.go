@@ -124,7 +124,7 @@ type listed struct {
 	images, entries       int
 	first, again          float64
 	ls, long, stat, found float64
-	requests              int // of a search, besides the changes
+	requests              int   // of a search, besides the changes
 	usage                 usage // before the searches
 	searching             int64 // most bytes resident after them
 }
