@@ -169,7 +169,7 @@ func (ps *profiles) publish(ctx context.Context, img Image) error {
 	}
 	own, _, sent := ps.known(k)
 	if ps.ix.writable(img) != nil || !img.Writable || len(own.Recorded) == 0 || time.Since(fromMillis(sent)) < publishEvery {
-		return nil //nolint:nilerr // not every image is ours to change
+		return nil // not every image is ours to change
 	}
 	done, err := ps.ix.alone(ctx, img.File)
 	if err != nil {
@@ -182,7 +182,7 @@ func (ps *profiles) publish(ctx context.Context, img Image) error {
 	}
 	now, err := imageOf(&f, ps.ix.remote.pinned().ID)
 	if err != nil || keyOf(now) != k || ps.ix.writable(now) != nil || !now.Writable {
-		return nil //nolint:nilerr // it is another image now, or somebody else's
+		return nil // it is another image now, or somebody else's
 	}
 	others, err := image.ParseProfiles(f.Properties, k.size)
 	all := others.Merge(own, k.size)
