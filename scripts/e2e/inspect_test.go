@@ -75,7 +75,9 @@ func TestInspectSaysWhatApptainerSays(t *testing.T) {
 			require.LessOrEqual(t, sum, int64(1<<20))
 
 			// Of a squashfs Apptainer asks in a container, which an ordinary user needs no capability for.
-			var theirs struct{ Data struct{ Attributes json.RawMessage } }
+			var theirs struct {
+				Data struct{ Attributes json.RawMessage }
+			}
 			require.NoError(t, json.Unmarshal([]byte(w.inside(t, userID, "apptainer inspect --all --json "+w.path(file))), &theirs))
 			require.JSONEq(t, string(theirs.Data.Attributes), string(ours.Meta))
 		})
