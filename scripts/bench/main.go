@@ -81,6 +81,25 @@ type section struct {
 	run   func(*bench) error
 }
 
+// A part is a measurement of its own and its name.
+type part struct {
+	name string
+	run  func() error
+}
+
+// each measures those of the parts that are wanted.
+func (b *bench) each(parts ...part) error {
+	for _, p := range parts {
+		if !b.wants(p.name) {
+			continue
+		}
+		if err := p.run(); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
 // sections in the order of the report.
 func sections() []section {
 	return []section{

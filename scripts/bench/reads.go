@@ -99,27 +99,7 @@ func (b *bench) onCold(read func(mnt string) error) (t traffic, u usage, err err
 
 // coldReads measures reads of images that are not on the machine.
 func (b *bench) coldReads() error {
-	if b.wants("seq") {
-		if err := b.sequential(); err != nil {
-			return fmt.Errorf("seq: %w", err)
-		}
-	}
-	if b.wants("random") {
-		if err := b.random(); err != nil {
-			return fmt.Errorf("random: %w", err)
-		}
-	}
-	if b.wants("readers/1") {
-		if err := b.readersOfOne(); err != nil {
-			return fmt.Errorf("readers/1: %w", err)
-		}
-	}
-	if b.wants("readers/16") {
-		if err := b.readersOfMany(); err != nil {
-			return fmt.Errorf("readers/16: %w", err)
-		}
-	}
-	return nil
+	return b.each(part{"seq", b.sequential}, part{"random", b.random}, part{"readers/1", b.readersOfOne}, part{"readers/16", b.readersOfMany})
 }
 
 // sequential reads the big image from front to back, and counts what the mount needs for it.

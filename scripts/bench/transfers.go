@@ -12,19 +12,7 @@ import (
 )
 
 // transfers measures whole images on their way in and out.
-func (b *bench) transfers() error {
-	if b.wants("push") {
-		if err := b.pushes(); err != nil {
-			return fmt.Errorf("push: %w", err)
-		}
-	}
-	if b.wants("pull") {
-		if err := b.pulls(); err != nil {
-			return fmt.Errorf("pull: %w", err)
-		}
-	}
-	return nil
-}
+func (b *bench) transfers() error { return b.each(part{"push", b.pushes}, part{"pull", b.pulls}) }
 
 // pushes sends the same bytes by cp into the mount, by sregfs push, and by curl. Each time the Drive has nothing of
 // them, or a push would send none.
