@@ -408,7 +408,7 @@ func (r *repeated) Read(p []byte) (n int, err error) {
 func TestARecordedReadTakesNoMemory(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content := imagetest.Bytes(1, 4<<20)
-	ix := indextest.Open(t, srv, index.Options{})
+	ix := indextest.Open(t, srv, index.Options{Poll: -1})
 	id := put(t, srv, "c/i:t", content)
 	indextest.Refresh(t, ix)
 	r := open(t, ix, byID(t, ix, id))
@@ -421,5 +421,6 @@ func TestARecordedReadTakesNoMemory(t *testing.T) {
 	}
 	read()
 	require.NoError(t, ix.Prefetch(ctx, byID(t, ix, id))) // what still comes would be counted
-	require.Zero(t, testing.AllocsPerRun(100, read))
+	// What the process does beside the reads, such as closing connections, is counted too, and ends.
+	indextest.Eventually(t, func() bool { return testing.AllocsPerRun(100, read) == 0 }, "reads without an allocation")
 }

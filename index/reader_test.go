@@ -375,11 +375,11 @@ func TestARevisionStaysWhatItIs(t *testing.T) {
 	t.Run("a catalogue that is behind is found out on the first read", func(t *testing.T) {
 		stale := byID(t, ix, id)
 		require.NoError(t, second.Close())
+		require.NoError(t, r.Close())
+		require.NoError(t, ix.Close()) // what was still being fetched is here, and can be cleared
+		ix := indextest.Open(t, srv, index.Options{Poll: -1, Dir: stateDir})
 		require.NoError(t, ix.ClearCache())
 		require.NoError(t, ann.Replace(id, bytes.NewReader(content)))
-		require.NoError(t, r.Close())
-		require.NoError(t, ix.Close())
-		ix := indextest.Open(t, srv, index.Options{Poll: -1, Dir: stateDir})
 		_, err := open(t, ix, stale).ReadAt(t.Context(), p, 0)
 		require.ErrorIs(t, err, index.ErrChanged)
 	})
