@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -97,6 +98,7 @@ func (d *download) once(ctx context.Context) error {
 	}
 	first, last := d.off+int64(d.n), d.off+int64(len(d.p))-1
 	req.Header.Set("Range", "bytes="+strconv.FormatInt(first, 10)+"-"+strconv.FormatInt(last, 10))
+	req.Header.Set("Accept-Encoding", "identity") // without a word of it, a proxy may choose (RFC 9110, 12.5.3)
 	resp, err := d.c.down.Do(req)
 	if err != nil {
 		var e *Error
@@ -119,10 +121,19 @@ func (d *download) once(ctx context.Context) error {
 		return fmt.Errorf("bytes %d-%d where %d-%d were asked for: %w", gotFirst, gotLast, first, last, ErrProtocol)
 	case resp.ContentLength > last-first+1:
 		return errLonger
+	case !plainBytes(resp.Header):
+		return fmt.Errorf("bytes in the encoding %.40q: %w", resp.Header.Get("Content-Encoding"), ErrProtocol)
 	case d.c.hashes.differs(d.f, crc32c(resp.Header)):
 		return fmt.Errorf("it has another hash now: %w", ErrChanged)
 	}
 	return d.fill(resp.Body, resp.ContentLength >= 0)
+}
+
+// plainBytes says whether a body is as it is stored, and not compressed on the way.
+func plainBytes(h http.Header) bool {
+	return !slices.ContainsFunc(h.Values("Content-Encoding"), func(v string) bool {
+		return v != "" && !strings.EqualFold(v, "identity")
+	})
 }
 
 // errLonger refuses an answer as a whole: who sends more than he says may have sent anything.

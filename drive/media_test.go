@@ -276,6 +276,31 @@ func TestReadRangeFromAStrangeServer(t *testing.T) {
 	}
 }
 
+// A proxy that compresses what passes by sends other bytes than the file has, as many as it likes.
+func TestReadRangeRefusesWhatWasCompressed(t *testing.T) {
+	w := start(t, drivetest.Options{})
+	asked := make(chan string, 10)
+	for name, length := range map[string]int{"shorter": 60, "as long": 100} {
+		t.Run(name, func(t *testing.T) {
+			proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				asked <- r.Header.Get("Accept-Encoding")
+				rw.Header().Set("Content-Range", "bytes 0-99/100")
+				rw.Header().Set("Content-Encoding", "gzip")
+				rw.WriteHeader(http.StatusPartialContent)
+				_, _ = rw.Write(make([]byte, length))
+			}))
+			t.Cleanup(proxy.Close)
+			c, err := drive.New(drive.Options{URL: proxy.URL, Auth: w.auth})
+			require.NoError(t, err)
+			c.Hurry()
+			t.Cleanup(c.Close)
+			err = c.ReadRange(t.Context(), drive.Content{ID: "x", Size: 100}, make([]byte, 100), 0, func(n int) { t.Errorf("told of %d bytes", n) })
+			require.ErrorIs(t, err, drive.ErrProtocol)
+			require.Equal(t, "identity", <-asked)
+		})
+	}
+}
+
 func TestReadRangeFollowsARedirectWithoutTheToken(t *testing.T) {
 	w := start(t, drivetest.Options{})
 	there := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
