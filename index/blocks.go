@@ -158,8 +158,8 @@ func decodeCacheRecord(b []byte) (r cacheRecord, have *bitmap, sums sumTable, er
 	return r, have, sums, nil
 }
 
-// maxSize is more than Drive keeps in a file (5 TB, https://support.google.com/drive/answer/37603): no record is believed
-// that would take more memory than that.
+// maxSize is more than Drive keeps in a file (5 TB, https://support.google.com/drive/answer/37603): no record is believed,
+// and no listing, that would take more memory than that.
 const maxSize = 8 << 40
 
 func blocksOf(size int64) int64 { return size/blockSize + min(1, size%blockSize) }

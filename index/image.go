@@ -80,10 +80,10 @@ func (img *Image) hasVersion(v string) bool {
 var errNoImage = errors.New("not an image of this registry")
 
 // imageOf reads a Drive file as an image of the registry in folder root. A file elsewhere counts if somebody else owns it:
-// it was shared with me. It returns errNoImage for everything else, trashed images included. Labels and properties are
-// left to describe.
+// it was shared with me. It returns errNoImage for everything else, trashed images and sizes that no file has included.
+// Labels and properties are left to describe.
 func imageOf(f *drive.File, root string) (Image, error) {
-	if f.Trashed || !f.IsImage() {
+	if f.Trashed || !f.IsImage() || f.Size < 0 || f.Size > maxSize {
 		return Image{}, errNoImage
 	}
 	img := Image{

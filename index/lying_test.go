@@ -3,6 +3,7 @@ package index_test
 import (
 	"bytes"
 	"io"
+	iofs "io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -287,5 +288,28 @@ func TestWithdrawnShares(t *testing.T) {
 		relist(t, ix)
 		require.False(t, has(ix, f.ID), "the hourly look finds it")
 		require.Empty(t, ix.Owners())
+	}
+}
+
+// A size that no file has would take all memory there is, for the bits of its blocks.
+func TestASizeThatNoFileHasIsNotBelieved(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	content := bytes.Repeat([]byte("x"), 12345)
+	id := put(t, srv, "c/i:t", content)
+	l := newLiar(t, srv)
+	for _, size := range []string{"9223372036854775807", "-1"} {
+		edited := 0
+		l.lie(listPath, func(b []byte) []byte {
+			edited += bytes.Count(b, []byte(`"12345"`))
+			return bytes.ReplaceAll(b, []byte(`"12345"`), []byte(`"`+size+`"`))
+		})
+		dir := t.TempDir()
+		ix := l.open(t, srv, dir)
+		require.Positive(t, edited)
+		_, err := ix.ByID(id)
+		require.ErrorIs(t, err, iofs.ErrNotExist, size)
+		l.lie(listPath, nil)
+		relist(t, ix)
+		require.Equal(t, content, readAll(t, open(t, ix, byID(t, ix, id)), 4096), "the next listing is true")
 	}
 }
