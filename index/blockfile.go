@@ -114,6 +114,9 @@ func (bf *blockFile) open() error {
 	}
 	bf.persist.Lock()
 	defer bf.persist.Unlock()
+	if bf.s.ix.base.Err() != nil {
+		return errClosed // shut closes what is open, once
+	}
 	return bf.openLocked()
 }
 

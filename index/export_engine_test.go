@@ -26,7 +26,8 @@ func SlowLine(ix *Index) {
 
 // Queued is how many runs of blocks are queued of img.
 func Queued(ix *Index, img Image) (n int) {
-	bf := ix.blocks.find(img)
+	bf := ix.blocks.get(img)
+	defer bf.release()
 	bf.mu.Lock()
 	defer bf.mu.Unlock()
 	for _, q := range bf.queue {
@@ -41,6 +42,21 @@ func Flying(ix *Index, img Image) bool {
 	bf.mu.Lock()
 	defer bf.mu.Unlock()
 	return len(bf.flights) > 0
+}
+
+// Opened says whether the block file of img is open.
+func Opened(ix *Index, img Image) bool { return ix.blocks.find(img).file.Load() != nil }
+
+// InMemory is how much is kept in memory of img for want of room on the disk, and how much memory that takes.
+func InMemory(ix *Index, img Image) (bytes, room int) {
+	bf := ix.blocks.find(img)
+	bf.mu.Lock()
+	defer bf.mu.Unlock()
+	for _, f := range bf.spill {
+		bytes += len(f.data)
+		room += cap(f.data)
+	}
+	return bytes, room
 }
 
 // Drive is the client of ix.

@@ -14,6 +14,9 @@ import (
 // the flight that brings it. A look that is no reader's own (quiet) brings nothing else.
 func (bf *blockFile) want(ctx context.Context, b, last int64, quiet bool) (*flight, error) {
 	for {
+		if bf.s.ix.base.Err() != nil {
+			return nil, errClosed
+		}
 		bf.mu.Lock()
 		switch {
 		case bf.bad:

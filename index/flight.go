@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	iofs "io/fs"
@@ -99,8 +100,9 @@ func (f *flight) fly(ctx context.Context) {
 	}
 	bf.prepare()
 	buf := s.buffer(n)
+	room := bf.writable() && s.reserve(n)
 	f.cargo.Lock()
-	f.cargo.buf, f.cargo.left, f.cargo.room = buf, n, bf.writable() && s.reserve(n)
+	f.cargo.buf, f.cargo.left, f.cargo.room = buf, n, room
 	f.cargo.Unlock()
 	began := time.Now()
 	var rtt time.Duration
@@ -297,6 +299,9 @@ func (f *flight) end(err error) {
 	}
 	bf.uncacheable = f.data != nil || bf.uncacheable && err != nil
 	if f.data != nil {
+		if cap(f.data) > 2*len(f.data) { // the buffer may have eight times as much
+			f.data = bytes.Clone(f.data)
+		}
 		bf.spill = append(bf.spill, f)
 		held := int64(0)
 		for _, s := range bf.spill {

@@ -24,7 +24,7 @@ type order struct {
 const (
 	maxSpan  = 8 << 20
 	minPiece = 2 << 20
-	// maxOrders bounds the queue of one class of an image: what is too much is not wanted soon.
+	// maxOrders bounds the queue of a class of an image nobody waits for: what is too much is not wanted soon.
 	maxOrders = 1024
 )
 
@@ -67,7 +67,9 @@ func (bf *blockFile) enqueue(c class, orders []*order) bool {
 	} else {
 		bf.queue[c] = append(bf.queue[c], orders...)
 	}
-	bf.queue[c] = bf.queue[c][:min(len(bf.queue[c]), maxOrders)]
+	if c != classFill { // somebody waits for each of these
+		bf.queue[c] = bf.queue[c][:min(len(bf.queue[c]), maxOrders)]
+	}
 	if len(bf.queue[c]) > 0 {
 		bf.s.sched.enlist(bf, c)
 	}

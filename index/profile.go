@@ -155,7 +155,11 @@ func (ps *profiles) lookAt(ctx context.Context, img Image) error {
 		if err != nil || rec.ID == "" {
 			return err
 		}
-		return ps.set(txn, bf.key, image.Profiles{Static: p}, 0)
+		own, sent, err := ps.local(txn, bf.key) // a start may have been recorded meanwhile
+		if err != nil {
+			return err
+		}
+		return ps.set(txn, bf.key, own.Merge(image.Profiles{Static: p}, bf.size), sent)
 	})
 }
 

@@ -130,8 +130,10 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	}
 }
 
-// cold reads p block by block, waiting for those that are missing.
+// cold reads p block by block, waiting for those that are missing. It needs the file open, whoever closes it.
 func (bf *blockFile) cold(ctx context.Context, p []byte, off int64, quiet bool) (n int, err error) {
+	bf.use()
+	defer bf.release()
 	bf.prepare()
 	stop := off + int64(len(p))
 	for at := off; at < stop; {

@@ -100,12 +100,13 @@ func (bf *blockFile) finishVerify(ctx context.Context, gen uint64) {
 		bf.s.log.WithField("file", bf.key.file).WithError(err).Debug("block cache: the content does not match its checksum, thrown away")
 	}
 	bf.mu.Lock()
-	if bf.verified = result.right; result.right {
-		bf.dirty = true
-		bf.wrong = 0
-	} else {
+	switch {
+	case !result.right:
 		bf.wrong++
 		bf.bad = bf.wrong > 1
+	case bf.gen.Load() == gen: // else blocks went since, and those that come instead are to be verified
+		bf.verified, bf.dirty = true, true
+		bf.wrong = 0
 	}
 	bf.mu.Unlock()
 	bf.s.wake()
