@@ -193,6 +193,24 @@ func (bf *blockFile) unchanged(ctx context.Context) bool {
 	return bf.confirm().wait(ctx) == nil
 }
 
+// outdate has it asked anew whether the revisions of these files that are not the ones of images are the head ones. Drive
+// tells by the hash of each reply, others by nothing.
+func (s *blockStore) outdate(files []string, images []*Image) {
+	now := make(map[string]contentKey, len(files))
+	for i, id := range files {
+		if now[id] = (contentKey{}); images[i] != nil {
+			now[id] = keyOf(*images[i])
+		}
+	}
+	for _, bf := range s.all() {
+		if head, ok := now[bf.key.file]; ok && head != bf.key {
+			bf.mu.Lock()
+			bf.current = nil
+			bf.mu.Unlock()
+		}
+	}
+}
+
 // confirmation is Drive's answer to the question which revision is the head one.
 type confirmation struct {
 	done chan struct{} // closed when err is set
@@ -219,9 +237,9 @@ func (c *confirmation) wait(ctx context.Context) error {
 	}
 }
 
-// confirm asks Drive, once while this program runs, whether the revision is the head one: the catalogue may be older than
-// the last change, and content is always that of the head. The question runs beside the first fetch, and nothing is handed
-// out before the answer; from then on the client compares the checksum header of each reply.
+// confirm asks Drive, once as long as the catalogue knows no other, whether the revision is the head one: the catalogue may
+// be older than the last change, and content is always that of the head. The question runs beside the first fetch, and
+// nothing is handed out before the answer; from then on the client compares the checksum header of each reply.
 func (bf *blockFile) confirm() *confirmation {
 	bf.mu.Lock()
 	defer bf.mu.Unlock()

@@ -19,6 +19,7 @@ import (
 	"sregfs/drive"
 	"sregfs/drive/drivetest"
 	"sregfs/index"
+	"sregfs/index/image/imagetest"
 	"sregfs/index/indextest"
 )
 
@@ -27,8 +28,9 @@ import (
 type liar struct {
 	url string
 
-	mu   sync.Mutex
-	edit map[string]func([]byte) []byte // guarded by mu, which is held while they run: of the replies to a path
+	mu     sync.Mutex
+	edit   map[string]func([]byte) []byte // guarded by mu, which is held while they run: of the replies to a path
+	noHash bool                           // guarded by mu: replies with content lack the hash
 }
 
 func newLiar(t *testing.T, srv *drivetest.Server) *liar {
@@ -44,6 +46,9 @@ func newLiar(t *testing.T, srv *drivetest.Server) *liar {
 	proxy.ModifyResponse = func(r *http.Response) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		if l.noHash {
+			r.Header.Del("X-Goog-Hash")
+		}
 		edit := l.edit[r.Request.URL.Path]
 		if edit == nil || r.StatusCode != http.StatusOK {
 			return nil
@@ -312,4 +317,22 @@ func TestASizeThatNoFileHasIsNotBelieved(t *testing.T) {
 		relist(t, ix)
 		require.Equal(t, content, readAll(t, open(t, ix, byID(t, ix, id)), 4096), "the next listing is true")
 	}
+}
+
+// Content is always that of the head revision. Drive tells which by a hash; where nothing does, the catalogue knows.
+func TestRevisionsAreNotMixedWithoutHashes(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	before, after := imagetest.Bytes(1, 10*block), imagetest.Bytes(2, 10*block)
+	id := put(t, srv, "c/i:t", before)
+	l := newLiar(t, srv)
+	l.noHash = true
+	ix := l.open(t, srv, t.TempDir())
+	r := open(t, ix, byID(t, ix, id))
+	ends(t, reads(t, r, before, 1000, 1000))
+	require.NoError(t, srv.User("").Replace(id, bytes.NewReader(after)))
+	indextest.Refresh(t, ix)
+	_, err := r.ReadAt(t.Context(), make([]byte, 1000), 7*block)
+	require.ErrorIs(t, err, index.ErrChanged)
+	ends(t, reads(t, r, before, 1000, 1000))
+	require.True(t, bytes.Equal(after, readAll(t, open(t, ix, byID(t, ix, id)), block)))
 }

@@ -203,6 +203,9 @@ func (ix *Index) publish(files ...string) {
 		happened = append(happened, ix.cat.put(id, images[i])...)
 	}
 	ix.cat.mu.Unlock()
+	if ix.blocks != nil { // else nobody reads yet
+		ix.blocks.outdate(files, images)
+	}
 	ix.event(happened...)
 }
 
