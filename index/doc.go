@@ -14,9 +14,9 @@
 // (blocks.go, flight.go); one request brings a run of them, and each is readable as soon as it has arrived. One scheduler
 // has the connections (scheduler.go): readers who wait go first; then start-up profiles, headers and tables (order.go),
 // what lies around a miss (around.go), what a sequential reader comes to (ahead.go), images asked for by name, and the rest
-// of those in use (complete.go). What nobody waits for is bounded, dropped with the last reader, and stops when Drive refuses.
-// What a start reads is recorded for the next one (profile.go, launch.go, plan.go). A reader holds one revision and never sees bytes of
-// two. Drafts come in by writes in any order to a local file (draft.go).
+// of those in use (complete.go). What nobody waits for is bounded, dropped with the last reader, and stops when Drive
+// refuses. What a start reads is recorded for the next one (profile.go, launch.go, plan.go). A reader holds one revision
+// and never sees bytes of two. Drafts come in by writes in any order to a local file (draft.go).
 //
 // # Kept
 //
@@ -35,8 +35,8 @@
 //
 // Reads are answered from blocks. Pushes go through the journal, a state machine in the draft's record
 // (draft → sealed → sending → uploaded → committed) stepped by the same code at work and at start (journal.go). Retag,
-// Remove, SetLabel and Share are one request each (verbs.go, share.go). Events tell subscribers which names changed; they
-// come from one goroutine that holds no lock.
+// Remove, SetLabel and Share are one request each (verbs.go, share.go). Events tell subscribers which names changed, before
+// the change is acknowledged to anybody (events.go).
 //
 // # After a crash
 //
@@ -54,5 +54,6 @@
 //
 // Every goroutine is started by goes and joined by Close; its context is the index's life, not a caller's. Who waits may
 // leave, and what is waited for goes on. Each mutex says what it guards where it is declared; the order is on Index
-// (index.go), on blockStore and on draftStore. None of the catalogue's is held across Drive, disk or a subscriber.
+// (index.go), on blockStore and on draftStore. Those who look at the catalogue wait for no Drive, disk or subscriber; only
+// the next change of it does.
 package index
