@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"bazil.org/fuse"
@@ -141,7 +142,7 @@ func (n metaFile) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse.Op
 	ctx, done := n.fs.steadfast(ctx, req.Pid)
 	defer done()
 	meta, err := n.fs.ix.Metafiles(ctx, img)
-	if err != nil {
+	if err != nil && !errors.Is(err, image.ErrUnsupported) { // of an encrypted image, what can be read is
 		return nil, n.fs.reply(what, err)
 	}
 	text, err := metaFiles[n.name](meta)

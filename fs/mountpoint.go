@@ -209,13 +209,16 @@ func checkEmpty(dir string) error {
 // unmountTimeout bounds one run of fusermount3.
 const unmountTimeout = 10 * time.Second
 
-// Unmount takes the mount at dir out of the tree. Lazy, it goes at once and what is open stays usable; else it is EBUSY
+// Unmount takes the registry mounted at dir out of the tree, and refuses to do so to any other file system. Lazy, it goes at once and what is open stays usable; else it is EBUSY
 // while something is open. ctx bounds what takes time, which is to run fusermount3 where this process may not call
 // umount(2).
 func Unmount(ctx context.Context, dir string, lazy bool) error {
 	flags := 0
 	if lazy {
 		flags = unix.MNT_DETACH
+	}
+	if m, ok := mountedAt(physical(dir)); ok && m.fsType != fsType {
+		return refuse(unix.EINVAL, "%s is no mount of sregfs, but of %s", dir, m.fsType)
 	}
 	err := unix.Unmount(dir, flags|unix.UMOUNT_NOFOLLOW)
 	switch {
@@ -227,6 +230,16 @@ func Unmount(ctx context.Context, dir string, lazy bool) error {
 		return fmt.Errorf("unmount %s: %w", dir, err)
 	}
 	return fusermount(ctx, dir, lazy)
+}
+
+// physical is dir as the mount table has it: without links on the way to it. What is mounted there is not asked; it may be
+// dead, or hang.
+func physical(dir string) string {
+	parent, err := filepath.EvalSymlinks(filepath.Dir(dir))
+	if err != nil {
+		return dir
+	}
+	return filepath.Join(parent, filepath.Base(dir))
 }
 
 // fusermount unmounts for who may not call umount(2).

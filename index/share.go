@@ -40,14 +40,14 @@ func (ix *Index) share(ctx context.Context, img Image, in Invite) (Permission, e
 	}
 	in.Email = strings.TrimSpace(in.Email)
 	if a, err := mail.ParseAddress(in.Email); err != nil || a.Address != in.Email {
-		return Permission{}, fmt.Errorf("%q is no e-mail address: %w", in.Email, ErrInvalid)
+		return Permission{}, fmt.Errorf("%w: %q is no e-mail address", ErrInvalid, in.Email)
 	}
 	switch in.Role = strings.ToLower(strings.TrimSpace(in.Role)); in.Role {
 	case "":
 		in.Role = RoleReader
 	case RoleReader, RoleCommenter, RoleWriter:
 	default:
-		return Permission{}, fmt.Errorf("role %q is none of reader, commenter, writer: %w", in.Role, ErrInvalid)
+		return Permission{}, fmt.Errorf("%w: role %q is none of reader, commenter, writer", ErrInvalid, in.Role)
 	}
 	return ix.drive.Share(ctx, img.File, in)
 }
@@ -73,7 +73,7 @@ func (ix *Index) unshare(ctx context.Context, img Image, email string) error {
 			continue
 		}
 		if p.Role == "owner" {
-			return fmt.Errorf("the owner keeps access: %w", ErrInvalid)
+			return fmt.Errorf("%w: the owner keeps access", ErrInvalid)
 		}
 		return ix.drive.Unshare(ctx, img.File, p.ID)
 	}

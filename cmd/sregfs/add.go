@@ -27,7 +27,7 @@ func (a *app) addCommand() *cobra.Command {
 		Long: `Move FILE, or copy it with --copy, to where pull puts images, under the name
 given by --name or else by the file's. Nothing is sent: 'sregfs push' does that.`,
 		Example: "  sregfs add --copy --name lab/analysis:1.0 analysis.sif",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if name == "" {
 				base, _ := image.SplitExt(filepath.Base(args[0]))

@@ -43,6 +43,7 @@ func (d desk) login(args ...string) *signIn {
 	s := d.signIn(d.env(), args...)
 	opened, err := d.opened.ReadString('\n')
 	require.NoError(d.w.t, err)
+	require.Contains(d.w.t, s.printed.String(), "Your browser has been opened to visit:\n\n    http")
 	require.Equal(d.w.t, s.url, strings.TrimSpace(opened))
 	return s
 }

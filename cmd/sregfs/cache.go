@@ -16,7 +16,7 @@ import (
 
 func (a *app) cacheCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "cache",
+		Use:   "cache VERB",
 		Short: "List, verify or clear what is kept of images on this machine",
 		Long: `List, verify or clear what is kept of images on this machine. IMAGE is a name or
 a Drive file id; without one, all are meant.
@@ -26,7 +26,7 @@ The cache can be cleared at any time: what is missing comes from Drive again.`,
 	}
 	c.AddCommand(
 		&cobra.Command{
-			Use: "ls", Short: "List what is cached, the last used first", Args: cobra.NoArgs,
+			Use: "ls", Short: "List what is cached, the last used first", Args: none,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return a.withCache(cmd.Context(), nil, func(u upkeep, _ []string) error {
 					list, err := u.CachedImages(cmd.Context())

@@ -93,7 +93,9 @@ func (s *settings) check() error {
 	s.Import = toolToken()
 	s.SaveToken = !truthy(os.Getenv("SREGISTRY_DISABLE_CREDENTIAL_CACHE")) && !truthy(os.Getenv("SREGISTRY_DISABLE_CREDENTIAL_GOOGLE_DRIVE"))
 	// The registry tool takes the last part of a path given as the folder.
-	s.Root = filepath.Base(s.Root)
+	if s.Root = filepath.Base(s.Root); s.Root == "." || s.Root == "/" || s.Root == ".." {
+		return usagef("--root needs the name of a folder")
+	}
 	if s.Timeout <= 0 {
 		return usagef("--timeout must be more than zero")
 	}

@@ -16,20 +16,16 @@ import (
 
 func (a *app) configCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "config",
+		Use:   "config VERB",
 		Short: "Show and change the settings",
 		Long: `Show and change the settings. A setting has the name of a flag. Its value is that
 of the first of these that has one: the flag; the variable SREGFS_NAME; the
 registry tool's variable SREGISTRY_…; the config file of the person, and that of
 the machine, lines "name: value"; the registry tool's settings file; the default.`,
 		Example: "  sregfs config show --origin\n  sregfs config set cache-size 100GB",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usagef("config needs a verb: show, set or path")
-		},
 	}
 	c.AddCommand(a.configShowCommand(), a.configSetCommand(), &cobra.Command{
-		Use: "path", Short: "Print where the person's config file is", Args: cobra.NoArgs, Example: "  sregfs config path",
+		Use: "path", Short: "Print where the person's config file is", Args: none, Example: "  sregfs config path",
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(a.out, userConfig()) },
 	})
 	return c
@@ -41,7 +37,7 @@ func (a *app) configShowCommand() *cobra.Command {
 		Use:     "show",
 		Short:   "Print the settings as they are in effect",
 		Example: "  sregfs config show --origin\n  sregfs config show --json",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			type row struct {
 				Key    string `json:"key"`
@@ -100,7 +96,7 @@ func (a *app) configSetCommand() *cobra.Command {
 		Long: `Write a setting into the person's config file; an empty VALUE takes it out. What
 else the file holds stays, comments too.`,
 		Example: "  sregfs config set root my-registry",
-		Args:    cobra.ExactArgs(2),
+		Args:    cobra.ExactArgs(2), // VALUE may be empty
 		RunE: func(cmd *cobra.Command, args []string) error {
 			mount, _, err := cmd.Root().Find([]string{"mount"})
 			if err != nil {

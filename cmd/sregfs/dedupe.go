@@ -55,7 +55,7 @@ unless --force. With names, only those images are looked at.`,
 				}
 				gone++
 				if !list {
-					if err := a.confirm(ctx, force, "Remove %s (id %s) to Drive's bin? The same content stays as id %s.", img, img.File, stays.File); err != nil {
+					if err := a.confirm(ctx, force, "Move %s (id %s) to Drive's bin? The same content stays as id %s.", img, img.File, stays.File); err != nil {
 						return err
 					}
 					if err := carryShares(ctx, reg, img, stays); err != nil {

@@ -30,7 +30,7 @@ func (a *app) demoCommand() *cobra.Command {
 list, read and run the image, push another by cp, share it, show what Drive
 holds, and unmount. It needs no account, and leaves nothing behind.`,
 		Example: "  sregfs demo",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			dir, err := os.MkdirTemp("", "sregfs-demo-")
 			if err != nil {

@@ -56,7 +56,7 @@ mounts that no process serves any more, credentials, the sign-in, Drive, the
 clock. For each that is not in order, say the one thing to do next. The exit code
 is 1 if there is any.`,
 		Example: "  sregfs doctor\n  sregfs doctor --json | jq '.[] | select(.ok | not)'",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings := make([]finding, 0, len(checks))
 			bad := 0

@@ -27,7 +27,7 @@ DIR/users/ADDRESS/{client_secrets.json,token.json,env}; 'source' the env file an
 sregfs uses that Drive. /debug/requests shows each request, POST to
 /debug/faults sets faults.`,
 		Example: "  sregfs emulator --listen 127.0.0.1:0 --dir /tmp/drive --user ann@uni.edu --latency 200ms --bandwidth 40MB",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Dir == "" {
 				return usagef("emulator needs --dir DIR")

@@ -33,7 +33,7 @@ func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target s
 	// Made new, so that nobody's link is followed, and with what the umask leaves.
 	tmp, err := os.OpenFile(filepath.Join(filepath.Dir(target), "."+rand.Text()+".part"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
-		return localFile(err)
+		return localFile(inDir(err))
 	}
 	defer func() {
 		if err != nil {
@@ -64,6 +64,15 @@ func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target s
 	return localFile(os.Rename(tmp.Name(), target))
 }
 
+// inDir says of the directory what err says of a file in it whose name means nothing to anybody.
+func inDir(err error) error {
+	var file *os.PathError
+	if !errors.As(err, &file) {
+		return err
+	}
+	return &os.PathError{Op: "write in", Path: filepath.Dir(file.Path), Err: file.Err}
+}
+
 // cloner is an open image of the cache that may be able to share its disk blocks with
 // a file; see index.Reader. Through a mount it cannot.
 type cloner interface {
@@ -79,7 +88,7 @@ func copyTo(ctx context.Context, tmp *os.File, src content, img index.Image, pro
 	}
 	err := unix.Fallocate(int(tmp.Fd()), 0, 0, max(img.Size, 1))
 	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
-		return localFile(&os.PathError{Op: "write", Path: tmp.Name(), Err: err})
+		return localFile(fmt.Errorf("the disk of %s has no room for the %s of it: %w", filepath.Dir(tmp.Name()), size(img.Size), err))
 	}
 	if err := tmp.Truncate(img.Size); err != nil {
 		return localFile(err)

@@ -36,7 +36,7 @@ problems, each with kind (index, record, root, missing, gone, duplicate,
 metadata, draft, cache, stray, space), subject, text, repaired (what was done),
 note.`,
 		Example: "  sregfs fsck\n  sregfs fsck --repair\n  sregfs fsck --offline --json",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := a.fsck(cmd.Context(), o)
 			if err != nil {

@@ -36,7 +36,7 @@ records it made. Images stay where they are; the storage gets links to those tha
 lie elsewhere. Nothing of that tool's is changed, and to import again does no
 harm.`,
 		Example: "  sregfs import\n  sregfs import --database /data/sregistry.db",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(*cobra.Command, []string) error {
 			out := imported{Settings: map[string]string{}, Images: []string{}, Skipped: []string{}}
 			if err := a.importSettings(&out); err != nil {

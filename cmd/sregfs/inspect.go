@@ -21,7 +21,7 @@ func (a *app) getCommand() *cobra.Command {
 running mount, else its address on Drive. What is known of the registry is
 believed; Drive is asked only for a name that is not known.`,
 		Example:           "  singularity run $(sregfs get vsoch/hello-world)",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withImages(cmd.Context(), known, args, func(reg registry, img index.Image) error {
@@ -75,9 +75,10 @@ func (a *app) inspectCommand() *cobra.Command {
 		Long: `Print the image's record and, under "meta", its labels, definition file,
 runscript, help, environment and test, read from the copy on this machine or
 from Drive by a few ranged requests. Without the network the record of an image
-that is not here is printed all the same, and the exit code is 10.`,
+that is not here is printed all the same, and the exit code is 10; of an
+encrypted image what can be read is, and the exit code is 1 if that is not all.`,
 		Example:           "  sregfs inspect vsoch/hello-world:latest\n  sregfs inspect --json vsoch/hello-world | jq .meta.labels",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.announce()
@@ -102,14 +103,14 @@ that is not here is printed all the same, and the exit code is 10.`,
 				} else {
 					meta, err = reg.Metafiles(cmd.Context(), img)
 				}
-				if err == nil {
+				if err == nil || errors.Is(err, image.ErrUnsupported) { // what can be read without its file system is there
 					out.Meta = &meta
 				}
 				if !a.set.JSON && !a.set.Quiet {
 					fmt.Fprintf(a.out, "%s\n%s\n", displayURI(img), a.where(reg, img))
 				}
 				if err != nil {
-					err = fmt.Errorf("inspect %s: its metadata cannot be read: %w", img, err)
+					err = fmt.Errorf("inspect %s: its metadata cannot all be read: %w", img, err)
 				}
 				return errors.Join(a.printJSON(out, "    "), err)
 			})

@@ -19,7 +19,7 @@ func (a *app) pinCommand() *cobra.Command {
 		Long: `Keep what the cache has of IMAGE, and will have, when room is made for others.
 With --prefetch the whole image is fetched first.`,
 		Example:           "  sregfs pin --prefetch lab/analysis:1.0",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withCached(cmd.Context(), args, func(reg registry, img index.Image) error {
@@ -41,7 +41,7 @@ func (a *app) unpinCommand() *cobra.Command {
 		Use:               "unpin IMAGE…",
 		Short:             "Let the cache give an image up again",
 		Example:           "  sregfs unpin lab/analysis:1.0",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withCached(cmd.Context(), args, func(reg registry, img index.Image) error {
@@ -58,7 +58,7 @@ func (a *app) prefetchCommand() *cobra.Command {
 		Long: `Bring the whole of IMAGE into the cache, checked against Drive's digest, so that
 it starts at once and without the network. 'sregfs pin' keeps it there.`,
 		Example:           "  sregfs prefetch lab/analysis:1.0",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withCached(cmd.Context(), args, func(reg registry, img index.Image) error {

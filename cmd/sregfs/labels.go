@@ -41,6 +41,9 @@ images named, on Drive.`,
 			if len(changes) > 0 && len(args) == 0 {
 				return usagef("--set and --unset need an IMAGE")
 			}
+			if len(changes) > 0 && (key != "" || value != "") {
+				return usagef("--set and --unset change labels, -k and -v look for them: one at a time")
+			}
 			a.announce()
 			if len(changes) > 0 {
 				return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {

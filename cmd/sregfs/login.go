@@ -13,6 +13,7 @@ import (
 	"os/user"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,15 +22,17 @@ import (
 
 func (a *app) loginCommand() *cobra.Command {
 	var noBrowser bool
+	var wait time.Duration
 	c := &cobra.Command{
 		Use:   "login",
 		Short: "Sign in to Google Drive",
 		Long: `Open the browser ($BROWSER, or the desktop's own) to let sregfs use your Drive,
 and keep the sign-in for later commands. Where this machine has no browser,
 --noauth_local_webserver prints the address to open elsewhere, and takes the
-address the browser ends on. A mount that is running goes on with the new sign-in.`,
+address the browser ends on. A mount that is running goes on with the new sign-in.
+Where nobody answers for --wait, the sign-in is as it was, and the exit code 5.`,
 		Example: "  sregfs login\n  sregfs login --noauth_local_webserver",
-		Args:    cobra.NoArgs,
+		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			auth, err := a.auth()
 			if err != nil {
@@ -43,7 +46,15 @@ address the browser ends on. A mount that is running goes on with the new sign-i
 			if noBrowser {
 				l.Paste = a.pasted()
 			}
-			err = auth.Login(cmd.Context(), l)
+			if wait <= 0 {
+				return usagef("--wait must be more than zero")
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
+			defer cancel()
+			err = auth.Login(ctx, l)
+			if err != nil && cmd.Context().Err() == nil && ctx.Err() != nil {
+				return &codedError{text: fmt.Sprintf("nobody allowed it within %v; the sign-in is as it was, and 'sregfs login' asks again", wait), code: exitSignIn}
+			}
 			switch code := exitCode(err); code {
 			case exitOK:
 			case exitError: // whatever it was, nobody is signed in
@@ -58,6 +69,7 @@ address the browser ends on. A mount that is running goes on with the new sign-i
 		},
 	}
 	c.Flags().BoolVar(&noBrowser, "noauth_local_webserver", false, "open no browser; take the pasted address")
+	c.Flags().DurationVar(&wait, "wait", 15*time.Minute, "how long to wait for the answer")
 	return c
 }
 
@@ -73,12 +85,14 @@ func (a *app) prompt(ctx context.Context, noBrowser bool) func(address string) e
 			fmt.Fprintf(a.out, "Or let it end on an address that begins with %s and may not load. Paste that address here:\n", to)
 			return nil
 		}
-		fmt.Fprintf(a.out, "Your browser has been opened to visit:\n\n    %s\n\n", address)
-		hint := "If none has opened, visit that address yourself. If your browser is on another machine,"
 		if !a.openBrowser(ctx, address) {
-			hint = "No browser was found here: visit that address yourself. If your browser is on another machine,"
+			fmt.Fprintf(a.out, "No browser was found on this machine. Where you have one on it, visit:\n\n    %s\n\n"+
+				"If your browser is on another machine, run this again with --noauth_local_webserver.\n", address)
+			return nil
 		}
-		fmt.Fprintln(a.out, hint+"\nrun this again with --noauth_local_webserver.")
+		fmt.Fprintf(a.out, "Your browser has been opened to visit:\n\n    %s\n\n"+
+			"If none has opened, visit that address yourself. If your browser is on another machine,\n"+
+			"run this again with --noauth_local_webserver.\n", address)
 		return nil
 	}
 }
@@ -174,7 +188,7 @@ func (a *app) pasted() func(ctx context.Context, problem error) (string, error) 
 
 func (a *app) logoutCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "logout", Short: "End the sign-in and forget it", Args: cobra.NoArgs, Example: "  sregfs logout",
+		Use: "logout", Short: "End the sign-in and forget it", Args: none, Example: "  sregfs logout",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			auth, err := a.auth()
 			if err != nil {

@@ -100,13 +100,31 @@ func TestLogin(t *testing.T) {
 	})
 	t.Run("in the browser", func(t *testing.T) {
 		s := ann.login()
-		require.Contains(t, s.printed.String(), "Your browser has been opened to visit:\n\n    http")
+		require.Contains(t, s.printed.String(), "No browser was found on this machine.")
+		require.NotContains(t, s.printed.String(), "opened")
 		s.visit(s.redirect)
 		require.Contains(t, s.end().ok(t), "Authentication successful.\n")
 		info, err := os.Stat(w.path("mine", "token"))
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 		ann.sregfs("search").ok(t)
+	})
+	t.Run("nobody answers", func(t *testing.T) {
+		for _, how := range [][]string{{"login", "--wait", "50ms"}, {"login", "--wait", "50ms", "--noauth_local_webserver"}} {
+			silent, say, err := os.Pipe() // a terminal at which nobody types
+			require.NoError(t, err)
+			defer silent.Close()
+			defer say.Close()
+			self, err := os.Executable()
+			require.NoError(t, err)
+			var errOut bytes.Buffer
+			cmd := exec.CommandContext(t.Context(), self, how...)
+			cmd.Env, cmd.Stdin, cmd.Stderr = append(ann.env(), "PATH=/nowhere", "BROWSER="), silent, &errOut
+			_ = cmd.Run() // the code says it
+			oneLine(t, result{err: errOut.String(), code: cmd.ProcessState.ExitCode()}, exitSignIn, "within 50ms", "sregfs login")
+		}
+		ann.sregfs("search").ok(t)
+		oneLine(t, ann.sregfs("login", "--wait", "0s"), exitUsage, "--wait")
 	})
 	t.Run("logout", func(t *testing.T) {
 		ann.sregfs("logout").ok(t)

@@ -47,7 +47,7 @@ The mount goes on in the background until 'sregfs umount DIR'. With -f it stays
 in the foreground, and ^C unmounts. Every long option is also an -o option:
 -o allow_other,read_only,push=background.`,
 		Example: "  sregfs mount ~/reg\n  sregfs mount -f -o allow_other --cache-size 100GB /mnt/registry",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := applyMountOptions(cmd.Flags(), m.options); err != nil {
 				return err

@@ -22,7 +22,7 @@ func (a *app) mvCommand() *cobra.Command {
 storage keeps a link to it, so that get and images still find it. What Drive
 has stays as it is; 'sregfs rename' gives an image another name.`,
 		Example:           "  sregfs mv vsoch/hello-world:latest ~/images/hello.sif",
-		Args:              cobra.ExactArgs(2),
+		Args:              exactly(2),
 		ValidArgsFunction: a.completeFirst(a.completeImages),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.announce()
@@ -106,7 +106,7 @@ func (a *app) renameCommand() *cobra.Command {
 and to its copy on this machine. If NEWNAME has images already, this one becomes
 its newest version. An image of this machine alone is renamed here.`,
 		Example:           "  sregfs rename vsoch/hello-world:latest vsoch/hello-world:1.0",
-		Args:              cobra.ExactArgs(2),
+		Args:              exactly(2),
 		ValidArgsFunction: a.completeFirst(a.completeImages),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			to, err := pushRef(args[1], "")

@@ -29,11 +29,14 @@ that have arrived when a pull is interrupted are not fetched again by the next.
 They go through the cache of 'sregfs cache': on a disk with reflinks (Btrfs, XFS)
 it and the file share their blocks, elsewhere the file is a copy.`,
 		Example:           "  sregfs pull vsoch/hello-world:latest\n  sregfs pull --name hello.sif vsoch/hello-world",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if name != "" && (len(args) > 1 || noCache) {
+			switch named := cmd.Flags().Changed("name"); {
+			case named && (len(args) > 1 || noCache):
 				return usagef("--name is for one image, and without --no-cache")
+			case named && name == "":
+				return usagef("--name is empty; it is the file to write")
 			}
 			a.announce()
 			return a.withSearched(cmd.Context(), args, func(reg registry, img index.Image) error {

@@ -19,7 +19,7 @@ func (a *app) pushCommand() *cobra.Command {
 		Short:   "Send an image file to the registry",
 		Long:    "Send FILE to the registry as URI and return when Drive has it, whole, with its digest checked.",
 		Example: "  sregfs push --name vsoch/hello-world:pancakes hello.sif",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if name == "" {
 				return usagef("push needs --name URI, the name to push as")

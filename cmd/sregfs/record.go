@@ -64,7 +64,7 @@ func (a *app) recordCommand() *cobra.Command {
 		Long: `Note what Drive says of an image now, without fetching it, so that 'sregfs
 images' lists it. A copy on this machine stays as it is.`,
 		Example:           "  sregfs record vsoch/hello-world:latest\n  sregfs record 1qOVpMmk4nAg0IX0rG_QT_GT5VpV5cKUe",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.announce()

@@ -24,7 +24,7 @@ func (a *app) rmCommand() *cobra.Command {
 		Long: `Remove the copy of IMAGE from the storage, its record, and what the cache holds of
 it. Drive keeps the image: 'sregfs delete' removes it there.`,
 		Example:           "  sregfs rm vsoch/hello-world:latest",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.announce()
@@ -93,16 +93,16 @@ func (a *app) deleteCommand() *cobra.Command {
 You are asked first, unless --force. A copy on this machine stays: 'sregfs rm'
 removes that.`,
 		Example:           "  sregfs delete vsoch/hello-world:old\n  sregfs delete -f vsoch/hello-world@846442ecd7487f99fce3b8fb68ae15af",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.announce()
 			return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {
-				where := "to Drive's bin"
+				question := "Move %s to Drive's bin?"
 				if forGood {
-					where = "for good"
+					question = "Remove %s for good?"
 				}
-				if err := a.confirm(cmd.Context(), force, "Remove %s %s?", img, where); err != nil {
+				if err := a.confirm(cmd.Context(), force, question, img); err != nil {
 					return err
 				}
 				if err := reg.Remove(cmd.Context(), img, forGood); err != nil {

@@ -19,7 +19,8 @@ type app struct {
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
-	a := &app{out: out, err: errOut, log: logrus.New()}
+	results := &output{Writer: out}
+	a := &app{out: results, err: errOut, log: logrus.New()}
 	a.log.SetOutput(errOut)
 	a.log.SetFormatter(&plainLog{})
 	a.log.SetLevel(logrus.WarnLevel)
@@ -29,7 +30,6 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		args = knownFlags(root, args)
 	}
 	root.SetArgs(args)
-	root.SetOut(out)
 	root.SetErr(errOut)
 
 	// What fails before a verb runs (unknown verb or flag, wrong number of
@@ -44,17 +44,36 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 		return a.set.check()
 	}
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
+	switch {
+	case err == nil && results.failed == nil:
 		return exitOK
-	}
-	if !started {
-		err = usageError{fmt.Errorf("%w; '%s --help' says how to call it", err, cmd.CommandPath())}
+	case err == nil:
+		err = results.failed
+	case !started:
+		err = miscalled(cmd, err)
 	}
 	a.complain(err)
 	if os.Getenv("SREGFS_COMPAT") == compatStrict {
 		return strictCode(cmd.Name(), exitCode(err))
 	}
 	return exitCode(err)
+}
+
+// output is where results are printed. It remembers a write that failed,
+// so that no verb has to look: results that got lost are no success.
+type output struct {
+	io.Writer
+	failed error
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if err != nil {
+		err = localFile(fmt.Errorf("the results could not be written: %w", err))
+		o.failed = err
+	}
+	return n, err
 }
 
 func (a *app) command() *cobra.Command {
@@ -93,10 +112,21 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 ambiguous name, 5 sign-in,
 	add("account", a.loginCommand(), a.logoutCommand())
 	add("try", a.emulatorCommand(), a.demoCommand())
 	root.AddCommand(&cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: none,
 		Run: func(*cobra.Command, []string) { fmt.Fprintln(a.out, version) },
 	})
 	root.AddCommand(a.configCommand(), a.jsonCommand())
+	root.SetHelpCommand(helpCommand())
+	root.SetOut(a.out) // before the completion command, which takes it
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Use, c.Example = "completion SHELL", "  source <(sregfs completion bash)"
+		}
+		if c.HasSubCommands() && !c.Runnable() {
+			group(c)
+		}
+	}
 	root.Version = version
 	root.SetVersionTemplate("{{.Version}}\n")
 	return root

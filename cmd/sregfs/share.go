@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -18,11 +20,14 @@ func (a *app) shareCommand() *cobra.Command {
 --no-notify, and the image appears in that person's registry. Sharing again
 changes nothing, or the role.`,
 		Example:           "  sregfs share --email ann@uni.edu vsoch/hello-world:latest\n  sregfs share ls vsoch/hello-world\n  sregfs share rm --email ann@uni.edu vsoch/hello-world",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              atLeast(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if in.Email == "" {
+			if in.Email = strings.TrimSpace(in.Email); in.Email == "" {
 				return usagef("share needs --email ADDRESS")
+			}
+			if err := oneWord(in.Email, in.Role); err != nil {
+				return err
 			}
 			in.Notify = !quietly
 			a.announce()
@@ -51,7 +56,7 @@ changes nothing, or the role.`,
 	c.Flags().BoolVar(&quietly, "no-notify", false, "send no notification mail")
 
 	c.AddCommand(&cobra.Command{
-		Use: "ls IMAGE", Short: "List who may see an image", Args: cobra.ExactArgs(1),
+		Use: "ls IMAGE", Short: "List who may see an image", Args: exactly(1),
 		Example: "  sregfs share ls vsoch/hello-world", ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {
@@ -71,11 +76,14 @@ changes nothing, or the role.`,
 	})
 	var email string
 	rm := &cobra.Command{
-		Use: "rm --email ADDRESS IMAGE", Short: "Take somebody's access to an image away", Args: cobra.MinimumNArgs(1),
+		Use: "rm --email ADDRESS IMAGE", Short: "Take somebody's access to an image away", Args: atLeast(1),
 		Example: "  sregfs share rm --email ann@uni.edu vsoch/hello-world", ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if email == "" {
+			if email = strings.TrimSpace(email); email == "" {
 				return usagef("share rm needs --email ADDRESS")
+			}
+			if err := oneWord(email); err != nil {
+				return err
 			}
 			return a.withImages(cmd.Context(), onDrive, args, func(reg registry, img index.Image) error {
 				if err := reg.Unshare(cmd.Context(), img, email); err != nil {
@@ -89,4 +97,14 @@ changes nothing, or the role.`,
 	rm.Flags().StringVar(&email, "email", "", "whose access ends")
 	c.AddCommand(rm)
 	return c
+}
+
+// oneWord refuses what no address and no role can be, and what a mount's control file would take for several words.
+func oneWord(texts ...string) error {
+	for _, text := range texts {
+		if strings.ContainsFunc(text, unicode.IsSpace) {
+			return fmt.Errorf("%q holds a space: it is no e-mail address, and no role", text)
+		}
+	}
+	return nil
 }

@@ -28,7 +28,7 @@ it, and unmount when that ends, after its pushes are done. With IMAGE the shell
 starts in the image's collection, and $IMAGE is the path of the image. Where the
 registry is mounted already, the shell runs there. The exit code is the shell's.`,
 		Example:           "  sregfs shell\n  sregfs shell -c 'apptainer run \"$IMAGE\"' vsoch/hello-world",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMost(1),
 		ValidArgsFunction: a.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := a.auth(); errors.Is(err, drive.ErrNoCredentials) {

@@ -25,7 +25,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:     "status [DIR]",
 		Short:   "Say how the mounts are: account, cache, pushes, errors",
 		Example: "  sregfs status\n  sregfs status --json ~/reg",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dirs := args
 			if len(args) == 0 {
@@ -49,7 +49,9 @@ func (a *app) statusCommand() *cobra.Command {
 					if failed != nil {
 						a.log.Warn(failed)
 					}
-					failed = fmt.Errorf("%s does not answer as a mount of sregfs: %w", dir, err)
+					if failed = fmt.Errorf("the mount at %s does not answer: %w", dir, err); errors.Is(err, iofs.ErrNotExist) {
+						failed = missing("no registry is mounted at %s; 'sregfs mount' mounts it, and 'sregfs status' finds what is mounted", dir)
+					}
 					continue
 				}
 				if a.set.JSON {

@@ -24,7 +24,7 @@ func TestStatus(t *testing.T) {
 
 	r := bob.sregfs("status")
 	require.Equal(t, exitError, r.code)
-	require.Contains(t, r.err, hangs+" does not answer as a mount of sregfs")
+	require.Contains(t, r.err, "the mount at "+hangs+" does not answer")
 	require.Contains(t, r.out, works+"\n  account   bob@uni.edu\n")
 	require.Contains(t, r.out, "\n  drafts    1 file")
 	require.Contains(t, bob.sregfs("status", works).ok(t), "bob@uni.edu")

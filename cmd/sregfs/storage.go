@@ -43,6 +43,8 @@ func (a *app) copies() ([]copied, error) {
 		switch {
 		case err != nil && path == a.set.Storage && errors.Is(err, iofs.ErrNotExist):
 			return filepath.SkipAll // nothing was pulled yet
+		case err != nil && path == a.set.Storage:
+			return err
 		case err != nil:
 			a.log.Debugf("local images: %v", err) // a directory of somebody else's hides no other
 			return nil

@@ -24,7 +24,7 @@ func (a *app) umountCommand() *cobra.Command {
 progress; with --no-wait they stay in the journal and the next mount goes on
 with them. Nothing is lost either way.`,
 		Example: "  sregfs umount ~/reg",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := filepath.Abs(args[0])
 			if err != nil {

@@ -48,7 +48,8 @@ func Inspect(r io.ReaderAt, size int64) (Info, error) {
 }
 
 // Metafiles reads what `apptainer inspect --all` shows: from the JSON object of a SIF, else from the files in
-// /.singularity.d. What an image lacks is empty. Errors and bounds are those of Inspect.
+// /.singularity.d. What an image lacks is empty. Errors and bounds are those of Inspect; where those files are needed, and
+// in a file system that is not read (encrypted, say), it is ErrUnsupported, with what the rest of the image says.
 func Metafiles(r io.ReaderAt, size int64) (Meta, error) {
 	im, err := open(r, size)
 	if im == nil {
@@ -67,7 +68,10 @@ type opened struct {
 	info Info
 	sif  *sifFile  // nil if it is none
 	fs   *squashfs // nil if it has none we can read
+	why  error     // why not, if it has one
 }
+
+var errNoSquashfs = fmt.Errorf("%w: its file system is no squashfs", ErrUnsupported)
 
 // open reads the headers. It returns what it has even with an error, unless that is nothing.
 func open(r io.ReaderAt, size int64) (*opened, error) {
@@ -85,7 +89,14 @@ func open(r io.ReaderAt, size int64) (*opened, error) {
 		}
 		im.info = im.sif.info()
 		p := im.sif.primary()
-		if p == nil || p.fs() != sifFSSquashfs {
+		switch {
+		case p == nil:
+			return im, nil
+		case im.info.Encrypted:
+			im.why = fmt.Errorf("%w: its file system is encrypted", ErrUnsupported)
+			return im, nil
+		case p.fs() != sifFSSquashfs:
+			im.why = errNoSquashfs
 			return im, nil
 		}
 		end, ok := endOf(p.Off, p.Len)
@@ -94,13 +105,17 @@ func open(r io.ReaderAt, size int64) (*opened, error) {
 		}
 		base, limit = p.Off, end
 	case SIMG, Squashfs:
-	case Ext3, Unknown:
+	case Ext3:
+		im.why = errNoSquashfs
+		return im, nil
+	case Unknown:
 		return im, nil
 	}
 	im.fs, err = openSquashfs(src, base, limit-base)
-	if format == SIF {
+	if format == SIF && ignoreImage(err) == nil {
 		// Its JSON objects may say all there is to say; who needs the file system will see that it is missing.
-		return im, ignoreImage(err)
+		im.why = err
+		return im, nil
 	}
 	if err == nil {
 		im.info.Created = im.fs.made()
@@ -245,10 +260,11 @@ func (im *opened) meta() (Meta, error) {
 	if err != nil {
 		return Meta{}, err
 	}
+	var unread error // of the file system, if it is needed
 	if m == nil {
 		m = &Meta{}
-		if err := im.metaFromFiles(m); err != nil {
-			return *m, err
+		if unread = im.metaFromFiles(m); !errors.Is(unread, ErrUnsupported) && unread != nil {
+			return *m, unread
 		}
 	}
 	if m.Labels == nil {
@@ -263,13 +279,13 @@ func (im *opened) meta() (Meta, error) {
 			return *m, err
 		}
 	}
-	return *m, nil
+	return *m, unread
 }
 
 // metaFromFiles fills m from /.singularity.d.
 func (im *opened) metaFromFiles(m *Meta) error {
 	if im.fs == nil {
-		return nil
+		return im.why
 	}
 	for name, to := range map[string]*string{
 		"Singularity": &m.Deffile, "runscript": &m.Runscript, "startscript": &m.Startscript, "runscript.help": &m.Help,

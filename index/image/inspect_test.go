@@ -161,8 +161,16 @@ func TestEncryptedSIF(t *testing.T) {
 	require.True(t, in.Encrypted)
 	require.Empty(t, in.Labels, "they are in the part we can't read")
 	m, err := image.Metafiles(reader(data), int64(len(data)))
-	require.NoError(t, err)
+	require.ErrorIs(t, err, image.ErrUnsupported)
+	require.ErrorContains(t, err, "encrypted")
 	require.Contains(t, m.Deffile, "localimage", "that has an object of its own")
+
+	// Where the SIF's JSON object says it all, nothing else is needed.
+	data = imagetest.SIF(t, 100_000, someLabels)
+	binary.LittleEndian.PutUint32(data[descriptor(2)+inFS:], 5)
+	m, err = image.Metafiles(reader(data), int64(len(data)))
+	require.NoError(t, err)
+	require.Equal(t, map[string]string(someLabels), m.Labels)
 }
 
 func TestHostileSIF(t *testing.T) {
