@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sync/errgroup"
@@ -177,6 +178,7 @@ func (ix *Index) recordAfresh(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	asked := time.Now()
 	f, err := ix.drive.Get(ctx, id)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
@@ -197,8 +199,5 @@ func (ix *Index) recordAfresh(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := ix.unearth([]drive.File{f}); err != nil {
-		return err
-	}
-	return ix.store([]drive.File{f}, nil, news{})
+	return ix.store([]drive.File{f}, nil, news{asked: asked})
 }

@@ -198,22 +198,32 @@ func (s *draftStore) remove(d *Draft, also func(*badger.Txn) error) error {
 }
 
 // doubled says whether the name of d has its content already, or is about to have it by another push: giving this push up
-// would not take it away.
+// would not take it away. The pushes come first: one that ends meanwhile has made an image by then.
 func (s *draftStore) doubled(d *Draft) bool {
 	d.mu.Lock()
 	rec := d.rec
 	d.mu.Unlock()
 	ref := rec.ref()
 	ref.Version = ""
-	versions, err := s.ix.Versions("", ref)
-	if err == nil && slices.ContainsFunc(versions, func(v Image) bool { return rec.same(v.Size, v.MD5, v.SHA256) }) {
+	pushed := slices.ContainsFunc(s.ix.AllDrafts(), func(other *Draft) bool {
+		return other != d && other.pushes(rec)
+	})
+	if pushed {
 		return true
 	}
-	return slices.ContainsFunc(s.ix.AllDrafts(), func(other *Draft) bool {
-		other.mu.Lock()
-		defer other.mu.Unlock()
-		return other != d && other.job != nil && other.rec.SHA256 == rec.SHA256 && other.rec.ref().Fold().Short() == ref.Fold().Short()
-	})
+	versions, err := s.ix.Versions("", ref)
+	return err == nil && slices.ContainsFunc(versions, func(v Image) bool { return rec.same(v.Size, v.MD5, v.SHA256) })
+}
+
+// pushes says whether d is on its way to the name and content of rec, be it that Drive has it and nobody was told yet.
+func (d *Draft) pushes(rec draftRecord) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	name, same := d.rec.ref(), d.rec.SHA256 == rec.SHA256
+	if d.rec.State == StateCommitted && !d.onDisk {
+		name, same = d.image.Ref, rec.same(d.image.Size, d.image.MD5, d.image.SHA256)
+	}
+	return d.job != nil && same && name.Fold().Short() == rec.ref().Fold().Short()
 }
 
 // unlink removes the bytes of a draft, for good: only then may its record go, or they would come back without one.

@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -36,4 +37,10 @@ func StepTo(ctx context.Context, d *Draft, state State) error {
 		}
 	}
 	return fmt.Errorf("it is %s and not %s", d.State(), state)
+}
+
+// HoldCatalogue keeps the catalogue as it is until release is called: what happens is on record, and not yet to be seen.
+func HoldCatalogue(ix *Index) (release func()) {
+	ix.cat.order.Lock()
+	return sync.OnceFunc(ix.cat.order.Unlock)
 }

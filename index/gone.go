@@ -15,24 +15,27 @@ import (
 // lag is how long listings were seen to show what is gone.
 const lag = time.Hour
 
-// bury removes the record of file in txn and leaves the note. After the commit the caller calls buried, then publish.
+// bury removes the record of file in txn and leaves the note: a file has the one or the other. After the commit the caller
+// calls publish. The note is in memory before the commit, for whoever writes next; one too many costs a question.
 func (ix *Index) bury(txn *badger.Txn, file string) error {
-	if err := setJSON(txn, goneKey(file), millis(time.Now())); err != nil {
+	now := time.Now()
+	if err := setJSON(txn, goneKey(file), millis(now)); err != nil {
 		return err
 	}
-	return deleteAll(txn, [][]byte{fileKey(file), profileKey(file)})
-}
-
-// buried keeps the notes of files in memory.
-func (r *remote) buried(files ...string) {
-	r.set(func(s *syncState) {
+	ix.remote.set(func(s *syncState) {
 		if s.gone == nil {
 			s.gone = map[string]time.Time{}
 		}
-		for _, id := range files {
-			s.gone[id] = time.Now()
-		}
+		s.gone[file] = now
 	})
+	return deleteAll(txn, [][]byte{fileKey(file), profileKey(file)})
+}
+
+// doubts says whether Drive has to be asked before it is believed that f is there. Asked is when it was asked for f; zero
+// is of listings and the feed. What it said before the file left is old by now.
+func (s *syncState) doubts(f *drive.File, asked time.Time) bool {
+	t, ok := s.gone[f.ID]
+	return ok && !f.Trashed && time.Since(t) < lag && !asked.After(t)
 }
 
 // credible splits news of files into what can be believed and the ids of what Drive has to be asked for.
@@ -40,8 +43,7 @@ func (ix *Index) credible(files []drive.File) (sure []drive.File, doubtful []str
 	sure = make([]drive.File, 0, len(files))
 	ix.remote.set(func(s *syncState) {
 		for i := range files {
-			f := &files[i]
-			if t, ok := s.gone[f.ID]; ok && !f.Trashed && time.Since(t) < lag {
+			if f := &files[i]; s.doubts(f, time.Time{}) {
 				doubtful = append(doubtful, f.ID)
 			} else {
 				sure = append(sure, *f)
@@ -51,34 +53,30 @@ func (ix *Index) credible(files []drive.File) (sure []drive.File, doubtful []str
 	return sure, doubtful
 }
 
-// unearth drops the notes of files that Drive, asked for them, says are there.
-func (ix *Index) unearth(files []drive.File) error {
-	var back [][]byte
+// unearth drops the note of a file that gets a record in txn.
+func (ix *Index) unearth(txn *badger.Txn, file string) error {
+	noted := false
 	ix.remote.set(func(s *syncState) {
-		for i := range files {
-			if _, err := imageOf(&files[i], s.pin.ID); err != nil {
-				continue
-			}
-			if _, ok := s.gone[files[i].ID]; ok {
-				delete(s.gone, files[i].ID)
-				back = append(back, goneKey(files[i].ID))
-			}
-		}
+		_, noted = s.gone[file]
+		delete(s.gone, file)
 	})
-	if len(back) == 0 {
+	if !noted {
 		return nil
 	}
-	return ix.writing(func(txn *badger.Txn) error { return deleteAll(txn, back) })
+	return txn.Delete(goneKey(file))
 }
 
 // loadGone reads the notes, and drops those nobody needs any more.
 func (ix *Index) loadGone() error {
-	gone := map[string]time.Time{}
+	gone, now := map[string]time.Time{}, time.Now()
 	var old [][]byte
 	err := eachKey(ix.db, kGone, func(id, b []byte) error {
 		if t, err := decodeTime(string(id), b); err != nil || time.Since(t) >= lag { // a damaged one is only forgotten
 			old = append(old, goneKey(string(id)))
 		} else {
+			if t.After(now) { // the clock was put back
+				t = now
+			}
 			gone[string(id)] = t
 		}
 		return nil

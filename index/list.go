@@ -113,6 +113,7 @@ func (ix *Index) confirm(ctx context.Context, ids []string) error {
 		files []drive.File
 		gone  []string
 	)
+	asked := time.Now()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8) // 5 quota units each: far from any limit
 	for _, id := range ids {
@@ -139,10 +140,7 @@ func (ix *Index) confirm(ctx context.Context, ids []string) error {
 	if len(files)+len(gone) == 0 {
 		return nil
 	}
-	if err := ix.unearth(files); err != nil { // this is what Drive holds, whatever was removed before
-		return err
-	}
-	return ix.store(files, gone, news{})
+	return ix.store(files, gone, news{asked: asked})
 }
 
 // poll reads the changes feed from token on.

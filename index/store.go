@@ -17,6 +17,7 @@ import (
 type news struct {
 	token          string
 	listed, shared time.Time
+	asked          time.Time // when Drive was asked for these very files, see syncState.doubts
 }
 
 // storeBatch is how many bytes of records go into one transaction, roughly; Badger takes twice that.
@@ -34,7 +35,7 @@ func (ix *Index) store(files []drive.File, gone []string, n news) error {
 		if k == len(files) {
 			break
 		}
-		if err := ix.storeOnce(files[:k], nil, news{}); err != nil {
+		if err := ix.storeOnce(files[:k], nil, news{asked: n.asked}); err != nil {
 			return err
 		}
 		files = files[k:]
@@ -58,18 +59,20 @@ func weight(f *drive.File) int {
 }
 
 func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
-	var touched, left []string
+	var touched []string
 	err := ix.writing(func(txn *badger.Txn) error {
 		for i := range files {
-			changed, there, err := ix.record(txn, &files[i])
+			doubted := false // it may have left since the caller looked
+			ix.remote.set(func(s *syncState) { doubted = s.doubts(&files[i], n.asked) })
+			if doubted {
+				continue
+			}
+			changed, err := ix.record(txn, &files[i])
 			if err != nil {
 				return err
 			}
 			if changed {
 				touched = append(touched, files[i].ID)
-			}
-			if changed && !there {
-				left = append(left, files[i].ID)
 			}
 		}
 		for _, id := range gone {
@@ -78,7 +81,7 @@ func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
 				return err
 			}
 			if rec != nil {
-				touched, left = append(touched, id), append(left, id)
+				touched = append(touched, id)
 				if err := ix.bury(txn, id); err != nil {
 					return err
 				}
@@ -91,7 +94,6 @@ func (ix *Index) storeOnce(files []drive.File, gone []string, n news) error {
 	}
 	crashpoint("records.stored")
 	ix.remote.set(n.apply)
-	ix.remote.buried(left...)
 	ix.publish(touched...)
 	return nil
 }
@@ -124,36 +126,38 @@ func (n news) apply(s *syncState) {
 	}
 }
 
-// record brings the record of one file in line with f, and says whether that changed anything and whether there is one
-// now. News older than the record is ignored: listings and the feed lag behind what the replies to our own writes told.
-func (ix *Index) record(txn *badger.Txn, f *drive.File) (changed, there bool, err error) {
+// record brings the record of one file in line with f, and says whether that changed anything. News older than the record is ignored: listings and the feed lag behind what the replies to our own writes told.
+func (ix *Index) record(txn *badger.Txn, f *drive.File) (changed bool, err error) {
 	old, err := getBytes(txn, fileKey(f.ID))
 	if err != nil {
-		return false, false, err
+		return false, err
 	}
 	if old != nil {
 		if was, err := decodeFile(old); err == nil && f.Version < was.Version {
-			return false, true, nil
+			return false, nil
 		}
 	}
 	if _, err := imageOf(f, ix.remote.pinned().ID); err != nil {
 		if old == nil {
-			return false, false, nil
+			return false, nil
 		}
-		return true, false, ix.bury(txn, f.ID)
+		return true, ix.bury(txn, f.ID)
 	}
 	rec := newFileRecord(f)
 	b := rec.encode()
 	if bytes.Equal(b, old) {
-		return false, true, nil
+		return false, nil
 	}
-	return true, true, txn.Set(fileKey(f.ID), b)
+	if err := ix.unearth(txn, f.ID); err != nil {
+		return false, err
+	}
+	return true, txn.Set(fileKey(f.ID), b)
 }
 
 // adopt records Drive's reply to a write of our own in txn and returns the image it makes. After the commit the caller
 // publishes its id. A reply that is no image of this registry (moved away by somebody meanwhile) is an error.
 func (ix *Index) adopt(txn *badger.Txn, f drive.File) (Image, error) {
-	if _, _, err := ix.record(txn, &f); err != nil {
+	if _, err := ix.record(txn, &f); err != nil {
 		return Image{}, err
 	}
 	rec, err := getFile(txn, f.ID)

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
@@ -45,16 +46,30 @@ func TestNewsInAnyOrder(t *testing.T) {
 	require.NoError(t, ix.store([]drive.File{gone}, nil, news{}))
 	require.False(t, has())
 
-	require.NoError(t, ix.store([]drive.File{now}, nil, news{}))
+	require.NoError(t, ix.store([]drive.File{now}, nil, news{asked: time.Now()}))
 	require.True(t, has())
 	require.NoError(t, ix.store(nil, []string{f.ID}, news{}))
 	require.False(t, has(), "a tombstone has no version")
 
-	require.NoError(t, ix.store([]drive.File{now}, nil, news{}))
+	require.NoError(t, ix.store([]drive.File{now}, nil, news{asked: time.Now()}))
 	require.NoError(t, ix.store(nil, []string{f.ID}, news{}))
 	sure, doubtful := ix.credible([]drive.File{now})
 	require.Empty(t, sure, "what is gone is not brought back by a listing")
 	require.Equal(t, []string{f.ID}, doubtful)
+	require.NoError(t, ix.store([]drive.File{now}, nil, news{}))
+	require.False(t, has(), "nor by one that was looked through before it went")
+
+	asked := time.Now()
+	require.NoError(t, ix.store([]drive.File{now}, nil, news{asked: asked}))
+	require.True(t, has(), "Drive was asked for it, and says so")
+	require.NoError(t, ix.store(nil, []string{f.ID}, news{}))
+	require.NoError(t, ix.store([]drive.File{now}, nil, news{asked: asked}))
+	require.False(t, has(), "that was before")
+	require.NoError(t, ix.store([]drive.File{now}, nil, news{asked: time.Now()}))
+	require.True(t, has())
+	sure, doubtful = ix.credible([]drive.File{now})
+	require.Len(t, sure, 1, "there is a record, and no note any more")
+	require.Empty(t, doubtful)
 }
 
 // Whoever finds the token finds every record it stands for, in the next process too; the records may be many and large.

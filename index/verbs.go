@@ -49,15 +49,20 @@ func (ix *Index) remove(ctx context.Context, img Image, how Removal) error {
 	if err := ix.writable(img); err != nil {
 		return err
 	}
+	if how == RemoveDeny {
+		return fmt.Errorf("removing is switched off: %w", ErrReadOnly)
+	}
 	defer ix.cat.changing(img.File)()
-	var err error
+	done, err := ix.alone(ctx, img.File) // or the late answer to a change would bring it back
+	if err != nil {
+		return err
+	}
+	defer done()
 	switch how {
 	case RemoveTrash:
 		err = ix.drive.Trash(ctx, img.File)
 	case RemoveDelete:
 		err = ix.drive.Delete(ctx, img.File)
-	case RemoveDeny:
-		return fmt.Errorf("removing is switched off: %w", ErrReadOnly)
 	}
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
@@ -66,7 +71,6 @@ func (ix *Index) remove(ctx context.Context, img Image, how Removal) error {
 	if err := ix.writing(func(txn *badger.Txn) error { return ix.bury(txn, img.File) }); err != nil {
 		return err
 	}
-	ix.remote.buried(img.File)
 	ix.publish(img.File)
 	return nil
 }
@@ -178,8 +182,8 @@ func (ix *Index) patch(ctx context.Context, img Image, change func(Image) (image
 	return f, err
 }
 
-// alone waits for the turn to change the metadata of file, until done is called: who keeps the time a file has must not
-// take back that another made it the newest of its name meanwhile.
+// alone waits for the turn to change file, or remove it, until done is called: who keeps the time a file has must not take
+// back that another made it the newest of its name meanwhile.
 func (ix *Index) alone(ctx context.Context, file string) (done func(), err error) {
 	turn := ix.patches.ticket(file, nil)
 	if err := turn.wait(ctx); err != nil {
