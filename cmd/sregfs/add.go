@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // the registry's version of an image, not a secret
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -134,7 +133,7 @@ func copyNew(ctx context.Context, from, to string) (err error) {
 		return err
 	}
 	defer src.Close()
-	tmp, err := os.OpenFile(filepath.Join(filepath.Dir(to), "."+rand.Text()+".part"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	tmp, err := newPart(to)
 	if err != nil {
 		return err
 	}

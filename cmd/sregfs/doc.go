@@ -29,7 +29,8 @@
 // (record.go); and the person's config.yaml (origin.go). So a killed verb leaves
 // the floors beneath as they promise it: push is in the index's journal as soon as
 // its file is sealed, pull and add write beside their target and rename what is
-// whole, and what a kill leaves of that is a hidden .part file.
+// whole, and what a kill leaves of that is a hidden .part file, which the next takes
+// away.
 //
 // Output is that of the registry tool's page, which testdata/*.golden has as
 // transcripts; --json prints what 'sregfs help json' documents (schema.go).

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // Drive's checksum, not a secret
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -30,10 +29,9 @@ func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target s
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return localFile(err)
 	}
-	// Made new, so that nobody's link is followed, and with what the umask leaves.
-	tmp, err := os.OpenFile(filepath.Join(filepath.Dir(target), "."+rand.Text()+".part"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
+	tmp, err := newPart(target)
 	if err != nil {
-		return localFile(inDir(err))
+		return localFile(err)
 	}
 	defer func() {
 		if err != nil {
@@ -62,15 +60,6 @@ func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target s
 		return localFile(err)
 	}
 	return localFile(os.Rename(tmp.Name(), target))
-}
-
-// inDir says of the directory what err says of a file in it whose name means nothing to anybody.
-func inDir(err error) error {
-	var file *os.PathError
-	if !errors.As(err, &file) {
-		return err
-	}
-	return &os.PathError{Op: "write in", Path: filepath.Dir(file.Path), Err: file.Err}
 }
 
 // cloner is an open image of the cache that may be able to share its disk blocks with

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -74,6 +75,63 @@ func TestPullGoesOnAfterAnInterrupt(t *testing.T) {
 	w.srv.ResetRequests()
 	ann.sregfs("-q", "pull", "lab/big:1").ok(t)
 	require.Zero(t, w.media(), "the cache has it now")
+}
+
+// What a killed pull or add left in a directory, the next takes away; what somebody writes there, and what is not ours,
+// it leaves alone.
+func TestPartsOfKilledPulls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ann := w.as("ann@uni.edu")
+	sif := imagetest.SIF(t, 4<<20)
+	indextest.Put(t, w.srv.User("ann@uni.edu"), "lab/big:1", sif, nil)
+	indextest.Put(t, w.srv.User("ann@uni.edu"), "lab/small:1", imagetest.SIF(t, 100_000, imagetest.Seed(3)), nil)
+	out := w.path("o[u]t")
+	require.NoError(t, os.MkdirAll(out, 0o755))
+	for _, name := range []string{".notes.part", ".ABCDEFGHIJKLMNOPQRSTUVWXY1.part", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.part"} {
+		require.NoError(t, os.WriteFile(filepath.Join(out, name), nil, 0o600))
+	}
+	foreign := parts(t, out)
+	w.srv.SetShape(drivetest.Shape{Total: 1 << 20})
+	self, err := os.Executable()
+	require.NoError(t, err)
+	start := func(state string) *exec.Cmd {
+		before := parts(t, out)
+		cmd := exec.CommandContext(t.Context(), self, "-q", "pull", "--name", filepath.Join(out, "big.sif"), "lab/big:1")
+		cmd.Env = w.as("ann@uni.edu", "SREGFS_STATE_DIR="+w.path(state)).env()
+		require.NoError(t, cmd.Start())
+		indextest.Eventually(t, func() bool {
+			return slices.ContainsFunc(parts(t, out), func(path string) bool { return !slices.Contains(before, path) })
+		}, "the pull writes")
+		return cmd
+	}
+	killed := start("one")
+	require.NoError(t, killed.Process.Kill())
+	require.Error(t, killed.Wait())
+	require.Len(t, parts(t, out), len(foreign)+1)
+
+	running := start("two") // takes away what the first left
+	require.NoError(t, running.Process.Signal(unix.SIGSTOP))
+	require.Len(t, parts(t, out), len(foreign)+1)
+	w.srv.SetShape(drivetest.Shape{})
+	ann.sregfs("-q", "pull", "--name", filepath.Join(out, "small.sif"), "lab/small:1").ok(t) // and leaves the second's alone
+	require.NoError(t, running.Process.Signal(unix.SIGCONT))
+	require.NoError(t, running.Wait())
+	got, err := os.ReadFile(filepath.Join(out, "big.sif"))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(sif, got))
+	require.ElementsMatch(t, append(foreign, filepath.Join(out, "big.sif"), filepath.Join(out, "small.sif")), parts(t, out))
+}
+
+// parts lists what is in dir.
+func parts(t *testing.T, dir string) (paths []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, entry := range list {
+		paths = append(paths, filepath.Join(dir, entry.Name()))
+	}
+	return paths
 }
 
 // disk mounts a file system made for the test, and returns where.

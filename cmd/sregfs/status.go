@@ -86,7 +86,7 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 	}
 	fmt.Fprintln(w, printable(dir))
 	row("account", "%s", cmp.Or(s.Account, "-"))
-	row("folder", "%s, %s images, %s shared with me", s.Root, humanize.Comma(int64(s.Images)), humanize.Comma(int64(s.Shared)))
+	row("folder", "%s, %s, %s shared with me", s.Root, english.Plural(s.Images, "image", ""), humanize.Comma(int64(s.Shared)))
 	if s.Synced == nil {
 		row("drive", "%s", s.State)
 	} else {
@@ -101,7 +101,7 @@ func printStatus(w io.Writer, dir string, s index.Status) {
 	if other := s.Drafts - len(s.Pushes); other > 0 {
 		row("drafts", "%s on this machine alone, all listed in %s/%s/drafts", english.Plural(other, "file", ""), dir, image.ControlDir)
 	}
-	row("cache", "%s of %s, %d images", size(s.Cache.Used), size(s.Cache.Limit), s.Cache.Images)
+	row("cache", "%s of %s, %s", size(s.Cache.Used), size(s.Cache.Limit), english.Plural(s.Cache.Images, "image", ""))
 	if len(s.Cache.Fetched) > 0 {
 		row("fetched", "%s", fetched(s.Cache.Fetched))
 	}
