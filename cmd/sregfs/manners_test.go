@@ -2,9 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"sregfs/drive/drivetest"
@@ -167,16 +173,56 @@ __start_sregfs; printf '%s\n' "${COMPREPLY[@]}"; rm -r $dir`).ok(t)
 	require.Equal(t, "vsoch/hello-world:latest", strings.TrimSpace(got))
 }
 
-// Every verb's help has an example.
+// Every verb's help has an example, and each example is a call that the verb takes.
 func TestEveryVerbHasAnExample(t *testing.T) {
 	t.Parallel()
-	var a app
+	a := app{out: io.Discard}
 	root := a.command()
-	var without []string
-	for _, c := range root.Commands() {
-		if c.Runnable() && !c.Hidden && (c.Example == "" || c.Short == "") && c.Name() != "version" {
-			without = append(without, c.Name())
+	seen := 0
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		if c.Hidden || !c.Runnable() || c.Parent() == nil || c.Parent().Name() == "completion" {
+			return
+		}
+		require.NotEmpty(t, c.Short, c.CommandPath())
+		if c.Parent() == root && c.Name() != "version" {
+			require.NotEmpty(t, c.Example, c.CommandPath())
+		}
+		for example := range strings.Lines(c.Example) {
+			call := regexp.MustCompile(`\bsregfs ([^|)]*)`).FindStringSubmatch(example)
+			require.NotNil(t, call, example)
+			words, err := exec.CommandContext(t.Context(), "bash", "-c", `printf '%s\n' `+call[1]).Output() // quotes as the shell reads them
+			require.NoError(t, err, example)
+			verb, args, err := root.Find(strings.Split(strings.TrimSpace(string(words)), "\n"))
+			require.NoError(t, err, example)
+			require.True(t, verb == c || verb.Parent() == c, example)
+			require.NoError(t, verb.ParseFlags(args), example)
+			require.NoError(t, verb.ValidateArgs(verb.Flags().Args()), example)
+			seen++
 		}
 	}
-	require.Empty(t, without)
+	visit(root)
+	require.Greater(t, seen, 30)
+}
+
+// README and help tell the same exit codes, those of the program.
+func TestExitCodesAreDocumented(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	var a app
+	for name, text := range map[string]string{"README": string(readme), "help": a.command().Long} {
+		list := regexp.MustCompile(`0 ok,[^.]*`).FindString(text)
+		var codes []int
+		for _, number := range regexp.MustCompile(`\b\d+\b`).FindAllString(list, -1) {
+			code, err := strconv.Atoi(number)
+			require.NoError(t, err)
+			codes = append(codes, code)
+		}
+		require.Equal(t, []int{exitOK, exitError, exitUsage, exitNotFound, exitAmbiguous, exitSignIn, exitPermission, exitIntegrity, exitConflict,
+			exitPartial, exitNetwork, exitInUse, exitInterrupted}, codes, name)
+	}
 }
