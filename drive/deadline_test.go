@@ -48,6 +48,7 @@ func TestATrickleIsGivenUp(t *testing.T) {
 		})
 	}
 	t.Run("a slow line is not", func(t *testing.T) {
+		c := w.client(drive.Options{Auth: w.auth, Timeout: 2 * time.Second}) // it takes longer than that in all
 		w.srv.ClearFaults()
 		w.srv.Fault(media().Trickle(300_000))
 		p := make([]byte, 1<<20)

@@ -105,9 +105,10 @@ func TestReadRangeThroughFaults(t *testing.T) {
 
 // After an outage a reader must not sit out a pause that has grown with it.
 func TestReadRangeLooksOftenForTheNetwork(t *testing.T) {
+	t.Parallel()
 	w := start(t, drivetest.Options{})
 	f := w.put("image", noise(1000))
-	c, err := drive.New(drive.Options{URL: w.srv.URL(), Auth: w.auth, Timeout: 2 * time.Second})
+	c, err := drive.New(drive.Options{URL: w.srv.URL(), Auth: w.auth, Timeout: 5 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	c.HurryAway()
@@ -321,6 +322,7 @@ func TestReadRangeFollowsARedirectWithoutTheToken(t *testing.T) {
 }
 
 func TestReadRangeGivesUpOnSilence(t *testing.T) {
+	t.Parallel()
 	w := start(t, drivetest.Options{})
 	f := w.put("image", noise(1<<20))
 	media := func() *drivetest.Rule { return drivetest.On("GET", "/drive/v3/files/*").Query("alt", "media") }

@@ -100,6 +100,7 @@ func TestErrorsOfDrive(t *testing.T) {
 
 // Whatever lasts longer than the time allowed comes back as what it is.
 func TestFaultsThatLast(t *testing.T) {
+	t.Parallel()
 	w := start(t, drivetest.Options{})
 	f := w.put("x", nil)
 	get := func() *drivetest.Rule { return drivetest.On("GET", "/drive/v3/files/*") }
@@ -115,8 +116,10 @@ func TestFaultsThatLast(t *testing.T) {
 		"silence":       {get().Stall(), drive.ErrTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c2 := w.client(drive.Options{Auth: w.auth, Timeout: 600 * time.Millisecond}) // two tries at least, on a busy machine too
-			w.srv.ClearFaults()
+			t.Parallel()
+			w := start(t, drivetest.Options{})
+			f := w.put("x", nil)
+			c2 := w.client(drive.Options{Auth: w.auth, Timeout: 3 * time.Second}) // two tries at least, on a busy machine too
 			w.srv.Fault(c.rule)
 			_, err := c2.Get(t.Context(), f.ID)
 			require.ErrorIs(t, err, c.want)
@@ -126,11 +129,12 @@ func TestFaultsThatLast(t *testing.T) {
 		})
 	}
 	t.Run("nobody there", func(t *testing.T) {
+		t.Parallel()
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		address := l.Addr().String()
 		require.NoError(t, l.Close())
-		c, err := drive.New(drive.Options{URL: "http://" + address, Auth: w.auth, Timeout: 100 * time.Millisecond})
+		c, err := drive.New(drive.Options{URL: "http://" + address, Auth: w.auth, Timeout: time.Second})
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
 		_, err = c.Get(t.Context(), "x")

@@ -246,11 +246,12 @@ func TestUploadBehindANarrowProxy(t *testing.T) {
 }
 
 func TestUploadGivesUpOnSilence(t *testing.T) {
+	t.Parallel()
 	w := start(t, drivetest.Options{})
 	content := noise(1 << 20)
 	t.Run("of a reply, and goes on", func(t *testing.T) {
 		_, session := w.begin(int64(len(content)))
-		c := w.client(drive.Options{Auth: w.auth, Timeout: 2 * time.Second})
+		c := w.client(drive.Options{Auth: w.auth, Timeout: 4 * time.Second})
 		w.srv.Fault(drivetest.On("PUT", "/upload/*").Stall().Nth(2))
 		f, err := c.Upload(t.Context(), session, bytes.NewReader(content), int64(len(content)), nil)
 		require.NoError(t, err)

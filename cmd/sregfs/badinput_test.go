@@ -249,7 +249,9 @@ func TestUmountSaysWhatAPushWaitsFor(t *testing.T) {
 	mnt := ann.mount("--timeout", "2s")
 	w.srv.Fault(drivetest.On("GET", "/drive/v3/files/generateIds").Status(503, "backendError"))
 	require.NotZero(t, ann.sh("mkdir "+mnt+"/c && cp i.sif "+mnt+"/c/i:t.sif").code)
-	r := ann.sh("timeout 2 $SREGFS umount " + mnt)
+	r := ann.sh("$SREGFS umount " + mnt + ` 2> said & pid=$!
+for i in $(seq 1200); do grep -q -e --no-wait said && break; sleep 0.05; done
+kill $pid; cat said >&2; wait $pid`)
 	require.NotZero(t, r.code, "it waits")
 	require.Contains(t, r.err, "c/i:t")
 	require.Contains(t, r.err, ": Google Drive ")

@@ -108,13 +108,13 @@ func PutRaw(t testing.TB, user *drivetest.User, f drivetest.File, content []byte
 // Eventually waits for cond, which a change on Drive is expected to bring about within a few polls.
 func Eventually(t testing.TB, cond func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, cond, 20*time.Second, 5*time.Millisecond, what)
+	require.Eventually(t, cond, time.Minute, 5*time.Millisecond, what)
 }
 
 // Refresh makes ix ask Drive now.
 func Refresh(t testing.TB, ix *index.Index) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, ix.Refresh(ctx))
 }
