@@ -117,8 +117,8 @@ func (bf *blockFile) demand(b, last int64, quiet bool) *flight {
 	return wanted
 }
 
-// A small image comes by one request, and nothing of it is read from the disk before all of it is found right: that costs
-// it no time, and who reads wrong bytes of the network never sees them, while a large image can only say so at its end.
+// A small image comes by one request, and nothing of it is read before all of it is found right: that costs it no time,
+// and who reads wrong bytes of the network never sees them, while a large image can only say so at its end.
 const smallest = 1 << 20
 
 func (bf *blockFile) small() bool { return bf.size <= smallest }

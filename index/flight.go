@@ -165,6 +165,8 @@ type cargo struct {
 	lent bool   // readers are served from buf
 	gen  uint64
 	due  bool // the content is complete, and to be verified
+	// wrong: it is all of a small image, does not match its checksum, and is not published.
+	wrong bool
 }
 
 // publish makes readable what has been received, as far as it is whole blocks; of a small image, when all has come. Whoever
@@ -172,7 +174,7 @@ type cargo struct {
 func (f *flight) publish() {
 	f.cargo.Lock()
 	defer f.cargo.Unlock()
-	if f.cargo.buf == nil {
+	if f.cargo.buf == nil || f.cargo.wrong {
 		return
 	}
 	bf := f.bf
@@ -196,8 +198,17 @@ func (f *flight) publish() {
 		sums := sumsOf(part)
 		gen := bf.gen.Load()
 		kept := f.cargo.room && bf.keep(part, at)
+		judged := !kept && bf.small() && m == bf.size // else finishVerify does, or nobody can
+		f.cargo.wrong = judged && !bf.matches(part)
 
 		bf.mu.Lock()
+		if judged {
+			bf.judge(!f.cargo.wrong)
+		}
+		if f.cargo.wrong { // those who wait ask again
+			bf.mu.Unlock()
+			return
+		}
 		if kept {
 			f.cargo.left -= m
 			if bf.small() {

@@ -100,16 +100,22 @@ func (bf *blockFile) finishVerify(ctx context.Context, gen uint64) {
 		bf.s.log.WithField("file", bf.key.file).WithError(err).Debug("block cache: the content does not match its checksum, thrown away")
 	}
 	bf.mu.Lock()
-	switch {
-	case !result.right:
-		bf.wrong++
-		bf.bad = bf.wrong > 1
-	case bf.gen.Load() == gen: // else blocks went since, and those that come instead are to be verified
+	bf.judge(result.right)
+	if result.right && bf.gen.Load() == gen { // else blocks went since, and those that come instead are to be verified
 		bf.verified, bf.dirty = true, true
-		bf.wrong = 0
 	}
 	bf.mu.Unlock()
 	bf.s.wake()
+}
+
+// judge notes whether the whole content, as it came, was right. The caller holds mu.
+func (bf *blockFile) judge(right bool) {
+	if right {
+		bf.wrong = 0
+		return
+	}
+	bf.wrong++
+	bf.bad = bf.wrong > 1
 }
 
 // holdBack is how long readers wait for a verification, so that whoever reads to the end learns whether the whole is
@@ -225,6 +231,14 @@ func (bf *blockFile) newHash() hash.Hash {
 		return md5.New()
 	}
 	return sha256.New()
+}
+
+// matches says whether p is the content of Drive's checksum, as far as there is one.
+func (bf *blockFile) matches(p []byte) bool {
+	h := bf.newHash()
+	h.Write(p)
+	want := cmp.Or(bf.sha256, bf.md5)
+	return want == "" || hex.EncodeToString(h.Sum(nil)) == want
 }
 
 // prefix is the checksum of the beginning of a content, computed while the rest arrives: who reads an image to its end

@@ -84,3 +84,32 @@ func TestBlocksInMemoryTakeTheirSize(t *testing.T) {
 	require.Positive(t, bytes)
 	require.LessOrEqual(t, room, 2*bytes)
 }
+
+// A small image is found right before it is read, also when the disk has no room for it.
+func TestASmallImageInMemoryIsFoundRight(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	for _, size := range []int64{1, 128 << 10, block} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			content := imagetest.Bytes(uint64(size), size)
+			id := put(t, srv, fmt.Sprintf("c/i%d:t", size), content)
+			ix := indextest.Open(t, srv, index.Options{CacheMinFree: 1 << 60, NoProfiles: true})
+			r := open(t, ix, byID(t, ix, id))
+			corrupt := func() *drivetest.Rule {
+				return drivetest.On("GET", "/drive/v3/files/"+id).Query("alt", "media").Corrupt()
+			}
+			once := corrupt().Times(1)
+			srv.Fault(once)
+			require.True(t, bytes.Equal(content, readAll(t, r, 4096)))
+			require.Equal(t, 1, once.Hits())
+			require.NoError(t, r.Close())
+
+			srv.Fault(corrupt())
+			t.Cleanup(srv.ClearFaults)
+			other := indextest.Open(t, srv, index.Options{CacheMinFree: 1 << 60, NoProfiles: true})
+			n, err := open(t, other, byID(t, other, id)).ReadAt(t.Context(), make([]byte, 1), 0)
+			require.ErrorIs(t, err, index.ErrDigest)
+			require.Zero(t, n)
+			require.ErrorIs(t, other.Prefetch(t.Context(), byID(t, other, id)), index.ErrDigest)
+		})
+	}
+}
