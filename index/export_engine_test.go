@@ -1,6 +1,7 @@
 package index
 
 import (
+	"fmt"
 	"time"
 
 	"sregfs/drive"
@@ -57,6 +58,46 @@ func InMemory(ix *Index, img Image) (bytes, room int) {
 		room += cap(f.data)
 	}
 	return bytes, room
+}
+
+// Imbalance says what of the engine's accounts does not balance when nothing is under way.
+func Imbalance(ix *Index) (wrong []string) {
+	s := ix.blocks
+	sc := s.sched
+	sc.mu.Lock()
+	if sc.demand != 0 || sc.other != 0 || sc.bytes != 0 || len(sc.waiting) != 0 {
+		wrong = append(wrong, fmt.Sprintf("scheduler: %d readers', %d other flights of %d bytes, %d waiting", sc.demand, sc.other, sc.bytes, len(sc.waiting)))
+	}
+	sc.mu.Unlock()
+	sum := int64(0)
+	for _, bf := range s.all() {
+		sum += bf.bytes()
+		bf.mu.Lock()
+		if len(bf.flights) != 0 {
+			wrong = append(wrong, fmt.Sprintf("%d flights of %s", len(bf.flights), bf.key.file))
+		}
+		for c, q := range bf.queue {
+			if len(q) != 0 {
+				wrong = append(wrong, fmt.Sprintf("%d orders of %s for %s", len(q), class(c), bf.key.file))
+			}
+		}
+		if bf.checking != nil || bf.held.Load() || bf.evicting != nil {
+			wrong = append(wrong, "held "+bf.key.file)
+		}
+		if bf.complete.Load() != bf.have.full() {
+			wrong = append(wrong, "complete "+bf.key.file)
+		}
+		if bf.verified && !bf.have.full() {
+			wrong = append(wrong, "verified but not whole "+bf.key.file)
+		}
+		bf.mu.Unlock()
+	}
+	s.mu.Lock()
+	if s.used != sum {
+		wrong = append(wrong, fmt.Sprintf("%d bytes used, %d there", s.used, sum))
+	}
+	s.mu.Unlock()
+	return wrong
 }
 
 // Drive is the client of ix.
