@@ -20,7 +20,7 @@ import (
 	"sregfs/index/indextest"
 )
 
-// Readers that come and go, prefetches that are given up, evictions and cut replies, all at once, in a cache that is too
+// Readers that come and go, prefetches that are given up, evictions, cuts and refusals, all at once, in a cache that is too
 // small: every byte read is right, and in the end every connection and every byte of the budget is accounted for.
 func TestTheAccountsBalance(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
@@ -77,7 +77,7 @@ func readAbout(ctx context.Context, ix *index.Index, img index.Image, content []
 		}
 		n, err := r.ReadAt(within, p, off)
 		cancel()
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded) {
+		if err := unless(err); err != nil {
 			return err
 		}
 		if !bytes.Equal(p[:n], content[off:off+int64(n)]) {
@@ -92,23 +92,32 @@ func readAbout(ctx context.Context, ix *index.Index, img index.Image, content []
 
 // disturb does what others may do to img meanwhile.
 func disturb(ctx context.Context, srv *drivetest.Server, ix *index.Index, img index.Image, random *rand.Rand) error {
-	switch random.IntN(5) {
+	content := drivetest.On("GET", "/drive/v3/files/*").Query("alt", "media")
+	switch random.IntN(6) {
 	case 0, 1:
 		within, cancel := context.WithTimeout(ctx, time.Duration(random.IntN(500))*time.Millisecond)
 		defer cancel()
-		err := ix.Prefetch(within, img)
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ENOSPC) {
-			return nil
-		}
-		return err
+		return unless(ix.Prefetch(within, img))
 	case 2:
 		if err := ix.Evict(img); !errors.Is(err, index.ErrBusy) {
 			return err
 		}
 	case 3:
-		srv.Fault(drivetest.On("GET", "/drive/v3/files/*").Query("alt", "media").Cut(random.Int64N(2 * block)).Times(2))
+		srv.Fault(content.Cut(random.Int64N(2 * block)).Times(2))
 	case 4:
+		srv.Fault(content.Status(403, "cannotDownloadAbusiveFile").Times(1))
+	case 5:
 		index.Idle(ix)
 	}
 	return nil
+}
+
+// unless is err, if it is none of what disturb may lead to.
+func unless(err error) error {
+	for _, may := range []error{io.EOF, context.DeadlineExceeded, syscall.ENOSPC, index.ErrAbusive} {
+		if errors.Is(err, may) {
+			return nil
+		}
+	}
+	return err
 }
