@@ -19,6 +19,7 @@ func TestBandwidthLimit(t *testing.T) {
 	f := w.put("image", content)
 	read := func(idle bool) func(*testing.T, *drive.Client) {
 		return func(t *testing.T, c *drive.Client) {
+			t.Helper()
 			p := make([]byte, len(content))
 			require.NoError(t, c.ReadRange(drive.Background(t.Context(), func() bool { return idle }), contentOf(f), p, 0, nil))
 			require.True(t, bytes.Equal(content, p))
@@ -29,6 +30,7 @@ func TestBandwidthLimit(t *testing.T) {
 		do    func(*testing.T, *drive.Client)
 	}{
 		"up": {1600 * time.Millisecond, func(t *testing.T, c *drive.Client) {
+			t.Helper()
 			ids, err := c.GenerateIDs(t.Context(), 1)
 			require.NoError(t, err)
 			session, err := c.BeginUpload(t.Context(), drive.NewFile{ID: ids[0], Name: "pushed", Size: int64(len(content))})

@@ -58,13 +58,11 @@ func (ix *Index) remove(ctx context.Context, img Image, how Removal) error {
 		return err
 	}
 	defer done()
-	switch how {
-	case RemoveTrash:
-		err = ix.drive.Trash(ctx, img.File)
-	case RemoveDelete:
-		err = ix.drive.Delete(ctx, img.File)
+	take := ix.drive.Trash
+	if how == RemoveDelete {
+		take = ix.drive.Delete
 	}
-	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+	if err := take(ctx, img.File); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
 	crashpoint("image.trashed")
