@@ -52,8 +52,8 @@
 //
 // # Goroutines and locks
 //
-// Every goroutine is started by goes and joined by Close; its context is the index's life, not a caller's. Who waits may
-// leave, and what is waited for goes on. Each mutex says what it guards where it is declared; the order is on Index
-// (index.go), on blockStore and on draftStore. Those who look at the catalogue wait for no Drive, disk or subscriber; only
-// the next change of it does.
+// A goroutine that outlives a call is started by goes and joined by Close; its context is the index's life, not the
+// caller's. Who waits may leave, and what is waited for goes on. Each mutex says what it guards where it is declared; the
+// order is on Index (index.go), on blockStore and on draftStore. Those who look at the catalogue wait for no Drive, disk or
+// subscriber; only the next change of it does.
 package index
