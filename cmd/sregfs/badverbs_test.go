@@ -74,6 +74,10 @@ func TestVerbsBadInput(t *testing.T) {
 			w.file("whole.sif", whole)
 			w.file("half.sif", whole[:100_000])
 			w.file("there", []byte("mine"))
+			w.file("Singularity", []byte("Bootstrap: docker\nFrom: alpine\n"))
+			w.file("page.sif", []byte("<!DOCTYPE html><title>Sign in</title>"))
+			w.file("oci.tar.gz", []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"))
+			ann.sh("mkfifo pipe; mkdir dir; ln -s nowhere dangling").ok(t)
 			user := w.srv.User("ann@uni.edu")
 			for _, name := range []string{"lab/one:1", "lab/two:1"} {
 				indextest.Put(t, user, name, whole, nil)
@@ -111,6 +115,18 @@ func TestVerbsBadInput(t *testing.T) {
 				"add --name a:b:c:d whole.sif":                           {exitUsage, "a:b:c:d"},
 				"push --name lab/x:1 none.sif":                           {exitError, "none.sif does not exist"},
 				"push --name lab/x:1 half.sif":                           {exitPartial, "half.sif"},
+				"push --name lab/x:1 Singularity":                        {exitError, "text/plain"},
+				"push --name lab/x:1 page.sif":                           {exitError, "text/html"},
+				"push --name lab/x:1 oci.tar.gz":                         {exitError, "gzip"},
+				"push --name lab/x:1 pipe":                               {exitError, "regular file"},
+				"push --name lab/x:1 /dev/zero":                          {exitError, "regular file"},
+				"push --name lab/x:1 dangling":                           {exitError, "dangling does not exist"},
+				"push --name lab/x:1 -":                                  {exitError, "- does not exist"},
+				"add --name lab/x:1 Singularity":                         {exitError, "text/plain"},
+				"add --name lab/x:1 pipe":                                {exitError, "regular file"},
+				"pull --force --name dir lab/two:1":                      {exitConflict, "no regular file"},
+				"pull --force --name /dev/null lab/two:1":                {exitConflict, "no regular file"},
+				"pull --name whole.sif/x lab/two:1":                      {exitError, "not a directory"},
 				"push whole.sif":                                         {exitUsage, "--name"},
 				"push --name lab/x --tag a/b whole.sif":                  {exitUsage, "a/b"},
 				"share --email nonsense lab/one:1":                       {exitError, "nonsense"},

@@ -118,7 +118,10 @@ func (a *app) haveAlready(target string, img index.Image, replace bool) (bool, e
 			return same, err
 		}
 	}
-	if !replace || !fi.Mode().IsRegular() {
+	if !fi.Mode().IsRegular() {
+		return false, &saidError{text: target + " is there already, and is no regular file", err: iofs.ErrExist}
+	}
+	if !replace {
 		return false, fmt.Errorf("%s: %w; --force replaces it", target, iofs.ErrExist)
 	}
 	return false, nil

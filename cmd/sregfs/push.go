@@ -2,9 +2,13 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -75,22 +79,42 @@ func pushRef(name, tag string) (image.Ref, error) {
 
 // checkFile refuses what can't be an image before anything is opened or sent.
 func checkFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return localFile(err)
-	}
-	defer f.Close()
-	fi, err := f.Stat()
+	fi, err := os.Stat(path) // before it is opened: to open a pipe is to wait for who writes it
 	if err != nil {
 		return localFile(err)
 	}
 	if !fi.Mode().IsRegular() {
 		return localFile(fmt.Errorf("%s is no regular file", path))
 	}
+	f, err := os.Open(path)
+	if err != nil {
+		return localFile(err)
+	}
+	defer f.Close()
 	if err := image.Whole(f, fi.Size()); err != nil {
 		return fmt.Errorf("%w: %s: %w", index.ErrPartial, path, err)
 	}
+	if kind, err := otherKind(f, fi.Size()); err != nil || kind != "" {
+		return localFile(cmp.Or(err, fmt.Errorf("%s is no image, but %s; 'apptainer build' makes one", path, kind)))
+	}
 	return nil
+}
+
+// otherKind says what a file is that is surely no image: a definition file, a web page, an archive. Bytes that nothing
+// is known of are for the container runtime to judge.
+func otherKind(f io.ReaderAt, size int64) (string, error) {
+	if in, err := image.Inspect(f, size); err != nil || in.Format != image.Unknown {
+		return "", nil // what is wrong in an image is no reason to keep it from the registry
+	}
+	head := make([]byte, min(size, 512))
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	kind, _, _ := strings.Cut(http.DetectContentType(head), ";")
+	if strings.HasPrefix(kind, "text/") || strings.HasPrefix(kind, "application/") && kind != "application/octet-stream" {
+		return kind, nil
+	}
+	return "", nil
 }
 
 // extOf is the image extension of a file's name, .sif where it has none.
