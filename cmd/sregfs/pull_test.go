@@ -53,7 +53,7 @@ func TestPullGoesOnAfterAnInterrupt(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	require.Eventually(t, func() bool { return one.Hits() > 0 }, time.Minute, time.Millisecond)
 	w.srv.Fault(media().Stall())
-	require.Eventually(t, func() bool { return w.media() >= 1<<20 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return cachedOnDisk(t, w.path("state", "ann@uni.edu")) >= 1<<20 }, time.Minute, 5*time.Millisecond)
 	require.NoError(t, cmd.Process.Signal(unix.SIGINT))
 	var exit *exec.ExitError
 	err := cmd.Wait()
@@ -75,6 +75,20 @@ func TestPullGoesOnAfterAnInterrupt(t *testing.T) {
 	w.srv.ResetRequests()
 	ann.sregfs("-q", "pull", "lab/big:1").ok(t)
 	require.Zero(t, w.media(), "the cache has it now")
+}
+
+// cachedOnDisk is how many bytes of the disk the block files of a state directory take.
+func cachedOnDisk(t *testing.T, state string) (n int64) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(state, "blocks", "*"))
+	require.NoError(t, err)
+	for _, file := range files {
+		var st unix.Stat_t
+		if unix.Stat(file, &st) == nil {
+			n += st.Blocks * 512
+		}
+	}
+	return n
 }
 
 // What a killed pull or add left in a directory, the next takes away; what somebody writes there, and what is not ours,
