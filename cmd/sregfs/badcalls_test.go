@@ -40,6 +40,11 @@ func TestBadCalls(t *testing.T) {
 		{"mount", []string{"lacks an argument", "sregfs mount DIR"}},
 		{"mount _", []string{"empty", "sregfs mount DIR"}},
 		{"mount a b", []string{`"b"`, "sregfs mount DIR"}},
+		{"mount --umask 999 .", []string{"umask", "999"}},
+		{"mount --uid abc .", []string{"--uid", "abc"}},
+		{"mount --cache-size 0 .", []string{"--cache-size"}},
+		{"mount --profile maybe .", []string{"--profile"}},
+		{"mount -o frob .", []string{"frob"}},
 		{"umount", []string{"sregfs umount DIR"}},
 		{"umount _", []string{"empty"}},
 		{"status _", []string{"empty"}},
@@ -79,6 +84,16 @@ func TestBadCalls(t *testing.T) {
 			oneLine(t, r, exitUsage, test.texts...)
 			require.Empty(t, r.out)
 		})
+	}
+	var said struct {
+		Type string
+		Code int
+	}
+	for _, args := range []string{"frobnicate", "cache", "search -x"} {
+		r := ann.sregfs(append([]string{"--json"}, strings.Fields(args)...)...)
+		require.NoError(t, json.Unmarshal([]byte(r.err), &said), r.err)
+		require.Equal(t, exitUsage, said.Code)
+		require.Equal(t, "exit_error", said.Type)
 	}
 	require.Empty(t, w.srv.Requests())
 	require.Equal(t, before, ann.sh("find . | sort").ok(t))

@@ -164,7 +164,10 @@ func (m *mountFlags) finish() error {
 		return err
 	}
 	m.fs.ReadOnly = m.index.ReadOnly
-	return m.fs.SetOwner(m.uid, m.gid, m.umask)
+	if err := m.fs.SetOwner(m.uid, m.gid, m.umask); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // checkMount finds what would make the mount fail, before anything is started.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -50,6 +51,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	case err == nil:
 		err = results.failed
 	case !started:
+		a.set.JSON = a.set.JSON || slices.Contains(args, "--json") // the flags may not have been read
 		err = miscalled(cmd, err)
 	}
 	a.complain(err)
