@@ -35,11 +35,20 @@ func (r *Reader) advance(off, n int64) {
 	}
 }
 
+// Whole says that all of the content will be read, from front to back: it is asked for now, and not when reads show it.
+func (r *Reader) Whole() {
+	r.mu.Lock()
+	r.whole = true
+	r.mu.Unlock()
+	r.bf.stream.Store(r)
+	r.more()
+}
+
 // ahead is how many bytes behind the last read are worth asking for. The caller holds mu.
 func (r *Reader) ahead() int64 {
 	run, most := r.run, min(int64(farthest), r.bf.s.limit/4) // a small cache must not lose it before it is read
 	switch {
-	case r.start < blockSize && run >= copying:
+	case r.whole, r.start < blockSize && run >= copying:
 		return most
 	case run >= sequential:
 		return min(2*run, most)
@@ -92,8 +101,10 @@ func (r *Reader) more() {
 	bf.s.sched.dispatch()
 }
 
-// length is how many blocks the request brings that begins at block first: more from one to the next. Requests of the same
-// length that share the line end together, and then the line is idle for a round trip. The caller holds mu.
+// length is how many blocks the request brings that begins at block first: more from one to the next, and less to the end of
+// the file. Requests of the same length that share the line end together, and then the line is idle for a round trip; a
+// long last one has the line for itself, of which one connection fills a part. The caller holds mu.
 func (r *Reader) length(first int64) int64 {
-	return min(max((first*blockSize-r.start)/4, minPiece/2), maxSpan) / blockSize
+	at := first * blockSize
+	return min(max(min(at-r.start, r.bf.size-at)/4, minPiece/2), maxSpan) / blockSize
 }

@@ -25,6 +25,7 @@ type Reader struct {
 	next  int64 // guarded by mu: where the last of them ended
 	run   int64 // guarded by mu: bytes they read
 	asked int64 // guarded by mu: the first block read-ahead has not asked for
+	whole bool  // guarded by mu: it reads all of it, see Whole
 }
 
 // OpenImage opens img for reading and pins its revision: bytes of two revisions are never mixed. It does not wait for

@@ -62,6 +62,10 @@ func (a *app) fetch(ctx context.Context, reg registry, img index.Image, target s
 	return localFile(os.Rename(tmp.Name(), target))
 }
 
+// whole is an open image that wants to know that all of it will be read; see
+// index.Reader. A mount finds it out.
+type whole interface{ Whole() }
+
 // cloner is an open image of the cache that may be able to share its disk blocks with
 // a file; see index.Reader. Through a mount it cannot.
 type cloner interface {
@@ -87,6 +91,9 @@ func copyTo(ctx context.Context, tmp *os.File, src content, img index.Image, pro
 
 // read hands the image to w as it arrives, and checks it.
 func read(ctx context.Context, src content, img index.Image, w io.Writer, progress func(done int64)) error {
+	if w, ok := src.(whole); ok {
+		w.Whole()
+	}
 	sum := newDigest(img)
 	buf := make([]byte, 1<<20)
 	for off := int64(0); off < img.Size; {
