@@ -95,10 +95,15 @@ func (r *remote) url() string { return "http://" + r.address }
 func (r *remote) credentials(name string) string { return filepath.Join(r.dir, "users", user, name) }
 
 // fault sets a fault rule, in the text form of the emulator.
-func (r *remote) fault(rule string) error {
+func (r *remote) fault(rule string) error { return r.faults(http.MethodPost, rule) }
+
+// clearFaults takes all fault rules away.
+func (r *remote) clearFaults() error { return r.faults(http.MethodDelete, "") }
+
+func (r *remote) faults(method, text string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.url()+"/debug/faults", strings.NewReader(rule))
+	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url()+"/debug/faults", strings.NewReader(text))
 	if err != nil {
 		return err
 	}
@@ -107,7 +112,7 @@ func (r *remote) fault(rule string) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusNoContent {
-		err = fmt.Errorf("fault %q: %s", rule, resp.Status)
+		err = fmt.Errorf("%s faults %q: %s", method, text, resp.Status)
 	}
 	return errors.Join(err, resp.Body.Close())
 }

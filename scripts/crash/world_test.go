@@ -112,7 +112,12 @@ func (w *world) trouble() (calm func()) {
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	dice := rand.New(rand.NewPCG(w.dice.Uint64(), 7))
+	refused := false
 	happens := []func() error{func() error { // the next call's token is refused: it is refreshed, and saved
+		if refused {
+			return nil // once in a life: refused twice in a row, the sign-in is over
+		}
+		refused = true
 		return w.drive.fault("GET /drive/v3/changes status=401 reason=authError times=1")
 	}}
 	if w.mode.drive {
@@ -148,6 +153,7 @@ func (w *world) trouble() (calm func()) {
 		close(over)
 		wg.Wait()
 		require.NoError(w.t, err)
+		require.NoError(w.t, w.drive.clearFaults()) // a life may end before it meets its own
 	}
 }
 

@@ -21,7 +21,7 @@ type version struct {
 // history is what is known of all images: what each reader may meet follows from it.
 type history struct {
 	mu     sync.Mutex
-	images map[string]*life // guarded by mu, and what is in it; by "collection/image"
+	images map[string]*life // guarded by mu, and what is in it; by "collection/image", or a collection nothing is noted of
 	wrong  []string         // guarded by mu: what must not have been
 	tally  tally            // guarded by mu
 	failed chan struct{}    // closed with the first entry of wrong
@@ -141,7 +141,7 @@ func (h *history) hear(m *machine, e event) {
 		h.tally.bytes += e.Bytes
 	case e.Op == opGrowing && m.owner && meets(l.pushes, e.From, e.To, 0):
 		h.tally.growing++
-	case e.Op == opFailed && e.Seed == 0 && (e.Errno == syscall.ENOENT || e.Errno == syscall.ESTALE) && meets(l.moves, e.From, e.To, lag):
+	case e.Op == opFailed && e.Seed == 0 && (e.Errno == syscall.ENOENT || e.Errno == syscall.ESTALE) && h.moved(key, e.From, e.To):
 		h.tally.explained++ // it went between the listing and the opening
 	case e.Op == opFailed && !m.owner && v != nil && v.removed != 0: // in the bin of another person
 		h.tally.explained++
@@ -150,16 +150,27 @@ func (h *history) hear(m *machine, e event) {
 	}
 }
 
+// moved says whether a name changed of an image, or of one in a collection, which goes with the last image that is shown in
+// it. The caller holds mu.
+func (h *history) moved(key string, from, to int64) bool {
+	for name, l := range h.images {
+		if (name == key || strings.HasPrefix(name, key+"/")) && meets(l.moves, from, to, lag) {
+			return true
+		}
+	}
+	return false
+}
+
 func clock(at int64) string { return time.Unix(0, at).Format("15:04:05.000") }
 
-// imageOf finds the image of a path, and the version if it names one.
+// imageOf finds the image of a path, or the collection if it ends there, and the version if it names one.
 func imageOf(path string) (key, sum string) {
 	parts := strings.Split(path, "/")
 	for len(parts) > 0 && !strings.HasPrefix(parts[0], "lab") {
 		parts = parts[1:]
 	}
 	if len(parts) < 2 {
-		return "", ""
+		return strings.Join(parts, "/"), ""
 	}
 	name, _, _ := strings.Cut(parts[1], ":")
 	if len(parts) > 2 {

@@ -251,6 +251,13 @@ func (m *machine) metrics() (map[string]float64, error) {
 	return all, nil
 }
 
+// full says whether the mount had to make room in its cache.
+func (m *machine) full() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.evicted[m.lives] > 0
+}
+
 // read starts a process of n readers, whose events are handed to hear.
 func (m *machine) read(n int, seed uint64, hear func(*machine, event)) {
 	m.t.Helper()

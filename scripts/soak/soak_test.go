@@ -11,8 +11,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +104,7 @@ func (w *world) shape() {
 }
 
 // operate takes mounts away and brings them back until the time is over. It returns the figures of the first machine after
-// a fifth of the time.
+// a fifth of the time, and when its cache has been full: until then it fills up. They are nil if that never came.
 func (w *world) operate(t *testing.T, begin time.Time) (warm figures) {
 	t.Helper()
 	two, bobs := w.machines[1], w.machines[2] // the first one lives through it all
@@ -120,7 +118,7 @@ func (w *world) operate(t *testing.T, begin time.Time) (warm figures) {
 		case <-tick.C:
 		}
 		spent := time.Since(begin)
-		if warm == nil && spent > *duration/5 {
+		if warm == nil && spent > *duration/5 && w.machines[0].full() {
 			warm = w.calm(t)
 		}
 		if spent > *duration {
@@ -139,35 +137,6 @@ func (w *world) operate(t *testing.T, begin time.Time) (warm figures) {
 			w.h.mu.Unlock()
 		}
 	}
-}
-
-// figures are of one mount, by the names of .sregfs/metrics.
-type figures map[string]float64
-
-// calm stops all work on the first machine for a moment, and returns its figures: the least of several looks, because what
-// was begun before may still be ending.
-func (w *world) calm(t *testing.T) figures {
-	t.Helper()
-	m := w.machines[0]
-	m.pause()
-	defer m.goOn()
-	m.gate.Lock()
-	defer m.gate.Unlock()
-	m.drain()
-	least := figures{}
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for range 10 {
-		<-tick.C
-		got, err := m.metrics()
-		require.NoError(t, err)
-		for name, v := range got {
-			if old, ok := least[name]; !ok || v < old {
-				least[name] = v
-			}
-		}
-	}
-	return least
 }
 
 // watch looks at the whole tree and at the reports of a mount, again and again.
@@ -262,153 +231,6 @@ func (w *world) requireNothingWrong(t *testing.T) {
 		}
 	}
 	require.Empty(t, w.h.wrong, "%s", strings.Join(w.h.wrong, "\n"))
-}
-
-// judge holds Drive and what each mount shows against what was acknowledged, when nobody works any more.
-func (w *world) judge(t *testing.T) {
-	t.Helper()
-	w.srv.ClearFaults()
-	known := 0
-	for _, wr := range w.writers {
-		for _, i := range wr.images {
-			require.NoError(t, wr.reconcile(i, nil), i.key())
-			for _, versions := range i.tags {
-				known += len(versions)
-			}
-		}
-	}
-	have := 0
-	for _, f := range w.srv.User(ann).Files() {
-		if !f.Trashed && f.Properties["type"] == "container" {
-			have++
-		}
-	}
-	require.Equal(t, known, have, "Drive holds what nobody pushed")
-	for _, m := range w.machines {
-		eventually(t, func() error { return w.shows(m) })
-		s, err := m.status()
-		require.NoError(t, err)
-		require.Zero(t, s.Drafts, "%s keeps drafts", m.name)
-		require.Empty(t, s.Pushes)
-		require.Empty(t, s.Cache.Bad)
-		entries, err := os.ReadDir(filepath.Join(m.state, "drafts"))
-		require.NoError(t, err)
-		require.Empty(t, entries, "%s keeps files of drafts", m.name)
-	}
-}
-
-// shows says whether m shows exactly the versions it should, each with its bytes.
-func (w *world) shows(m *machine) error {
-	for _, wr := range w.writers {
-		for _, i := range wr.images {
-			for _, tag := range []string{"a", "b"} {
-				var want []string
-				for _, v := range i.tags[tag] {
-					if m.owner || v.shared {
-						want = append(want, v.sum+".sif")
-					}
-				}
-				if err := showsTag(filepath.Join(m.root, i.collection, i.name+":"+tag), want, i.tags[tag]); err != nil {
-					return fmt.Errorf("%s: %w", m.name, err)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// showsTag compares a tag's directory and file with the names of its versions.
-func showsTag(dir string, want []string, all []*version) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	var got []string
-	for _, e := range entries {
-		got = append(got, e.Name())
-	}
-	newest := ""
-	if len(want) > 0 {
-		newest = want[len(want)-1]
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		return fmt.Errorf("%s shows %v, want %v", dir, got, want)
-	}
-	for _, v := range all {
-		paths := []string{filepath.Join(dir, v.sum+".sif")}
-		if !slices.Contains(want, v.sum+".sif") {
-			continue
-		}
-		if v.sum+".sif" == newest {
-			paths = append(paths, dir+".sif")
-		}
-		for _, path := range paths {
-			if err := showsContent(path, v.content); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func showsContent(path string, c content) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil || st.Size() != c.size {
-		return fmt.Errorf("%s has %d bytes, want %d: %w", path, st.Size(), c.size, err)
-	}
-	for off := int64(0); off < c.size; off += 1 << 20 {
-		if _, err := piece(f, c, off, 1<<20); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-	}
-	return nil
-}
-
-// bounds say what may be more at the end than after the first fifth, when nobody works: a factor and an addition.
-var bounds = map[string]struct{ factor, more float64 }{
-	"goroutines":     {1, 8},           // besides those of more connections
-	"open_fds":       {1, 12},          // idle connections come and go, and so do the block files of what is cached just now
-	"heap_bytes":     {1.25, 16 << 20}, // buffers of what is under way when the collector looks
-	"resident_bytes": {1.25, 48 << 20}, // what Badger maps and memory tables fill up once
-}
-
-func requireFlat(t *testing.T, warm, end figures) {
-	t.Helper()
-	for name, b := range bounds {
-		most := warm[name]*b.factor + b.more
-		if name == "goroutines" { // an idle connection has two, and a descriptor, of which there is a bound too
-			most += 2 * max(0, end["open_fds"]-warm["open_fds"])
-		}
-		require.LessOrEqual(t, end[name], most, "%s grew", name)
-	}
-}
-
-// summary is the one line to remember.
-func (w *world) summary(t *testing.T, begin time.Time, warm, end figures) {
-	t.Helper()
-	faults, evicted := 0, 0.0
-	for _, r := range w.faults {
-		faults += r.Hits()
-	}
-	for _, m := range w.machines {
-		m.mu.Lock()
-		for _, n := range m.evicted {
-			evicted += n
-		}
-		m.mu.Unlock()
-	}
-	g := w.h.tally
-	t.Logf("soaked %.1f minutes: %d reads of %.2f GB checked (%d of growing files, %d failures explained), %d pushes, %d retags, %d removals, %d shares, "+
-		"%d looks at the tree; %d faults, %.2f GB evicted, %d remounts, %d kills; RSS %.0f→%.0f MB, heap %.0f→%.0f MB, descriptors %.0f→%.0f, goroutines %.0f→%.0f",
-		time.Since(begin).Minutes(), g.reads, float64(g.bytes)/1e9, g.growing, g.explained, g.pushes, g.retags, g.removals, g.shares,
-		g.looks, faults, evicted/1e9, g.remounts, g.kills, warm["resident_bytes"]/1e6, end["resident_bytes"]/1e6, warm["heap_bytes"]/1e6, end["heap_bytes"]/1e6,
-		warm["open_fds"], end["open_fds"], warm["goroutines"], end["goroutines"])
 }
 
 // clear unmounts, and looks whether anything is left.

@@ -255,6 +255,17 @@ func stored(user *drivetest.User, i *image) (map[string][]string, error) {
 	return tags, nil
 }
 
+// sharedWith are the versions that guest may read, as Drive has it.
+func sharedWith(user *drivetest.User, guest string) map[string]bool {
+	shared := map[string]bool{}
+	for _, f := range user.Files() {
+		if !f.Trashed && slices.ContainsFunc(f.Permissions, func(p drivetest.Permission) bool { return p.Email == guest }) {
+			shared[f.MD5] = true
+		}
+	}
+	return shared
+}
+
 // reconcile holds what Drive has of i against what was acknowledged, and against what may be of it when something was
 // under way. From then on Drive's word counts.
 func (w *writer) reconcile(i *image, may places) error {
@@ -278,6 +289,7 @@ func (w *writer) reconcile(i *image, may places) error {
 		all[v.sum] = v
 	}
 	found := map[string]string{}
+	shared := sharedWith(w.user, w.guest)
 	now := map[string][]*version{}
 	for tag, sums := range tags {
 		for _, sum := range sums {
@@ -293,10 +305,15 @@ func (w *writer) reconcile(i *image, may places) error {
 		if !slices.Contains(tags, found[v.sum]) {
 			return fmt.Errorf("Drive has %d (%s) under %q, it should be under %q", v.seed, v.sum, found[v.sum], strings.Join(tags, "|"))
 		}
-		if found[v.sum] != "" {
-			w.h.mu.Lock()
-			v.removed = 0
-			w.h.mu.Unlock()
+		if found[v.sum] == "" {
+			continue
+		}
+		w.h.mu.Lock()
+		lost := v.shared && !shared[v.sum]
+		v.removed, v.shared = 0, shared[v.sum] // a share that was under way may have come to its end
+		w.h.mu.Unlock()
+		if lost {
+			return fmt.Errorf("%d (%s) was shared, and Drive does not know", v.seed, v.sum)
 		}
 	}
 	i.tags = now
