@@ -92,10 +92,11 @@ func (fsys *FS) metricsReport(context.Context) ([]byte, error) {
 
 // processMetrics are the figures of the process itself: what grows without end when something leaks.
 func processMetrics(metric func(kind, name, help string, value any)) {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
+	gc := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(gc)
 	metric("gauge", "goroutines", "Goroutines.", runtime.NumGoroutine())
-	metric("gauge", "heap_bytes", "Bytes of objects that the last collection found in use.", live[0].Value.Uint64())
+	metric("gauge", "heap_bytes", "Bytes of objects that the last collection found in use.", gc[0].Value.Uint64())
+	metric("counter", "gc_cycles_total", "Collections so far.", gc[1].Value.Uint64())
 	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
 		metric("gauge", "open_fds", "Open file descriptors.", len(fds)-1) // without the one that reads the directory
 	}
