@@ -136,6 +136,7 @@ func TestResultsNobodyGets(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	to := func(t *testing.T, out *os.File, args string) result {
+		t.Helper()
 		var errOut bytes.Buffer
 		cmd := exec.CommandContext(t.Context(), self, strings.Fields(args)...)
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = w.dir, ann.env(), out, &errOut

@@ -103,8 +103,12 @@ func checkFile(path string) error {
 // otherKind says what a file is that is surely no image: a definition file, a web page, an archive. Bytes that nothing
 // is known of are for the container runtime to judge.
 func otherKind(f io.ReaderAt, size int64) (string, error) {
-	if in, err := image.Inspect(f, size); err != nil || in.Format != image.Unknown {
+	in, err := image.Inspect(f, size)
+	if in.Format != image.Unknown {
 		return "", nil // what is wrong in an image is no reason to keep it from the registry
+	}
+	if err != nil {
+		return "", err
 	}
 	head := make([]byte, min(size, 512))
 	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
