@@ -9,12 +9,16 @@ import (
 
 	"bazil.org/fuse"
 	fusefs "bazil.org/fuse/fs"
+
+	"sregfs/index"
 )
 
 // control is one file of .sregfs. Opening and looking at it does nothing but read.
 type control struct {
 	// read makes the content, when the file is opened. nil: the answer to the last command.
 	read func(*FS, context.Context) ([]byte, error)
+	// open gives content that is made while it is read, and is too much to be made before.
+	open func(*FS) fusefs.Handle
 	// run carries out one line that was written and returns the answer. nil: the file is read-only.
 	run func(fsys *FS, ctx context.Context, line string) (answer string, err error)
 }
@@ -23,7 +27,7 @@ type control struct {
 var controls = map[string]control{
 	"status":    {read: (*FS).statusReport},
 	"transfers": {read: (*FS).transfersReport},
-	"images":    {read: (*FS).imagesReport},
+	"images":    {open: func(fsys *FS) fusefs.Handle { return newResultsHandle(fsys, index.Query{}) }},
 	"metrics":   {read: (*FS).metricsReport},
 	"share":     {run: (*FS).runShare},
 	"record":    {run: (*FS).runRecord},
@@ -34,6 +38,9 @@ var controls = map[string]control{
 	"fsck":      {run: (*FS).runFsck},
 	"control":   {run: (*FS).runControl},
 }
+
+// errOnlyShows is the answer to who writes what is only there to be read.
+var errOnlyShows = refuse(syscall.EPERM, "this file only shows something")
 
 // controlDir is .sregfs itself. It is not listed at the top, and it is the owner's alone: what it shows, others who are
 // let in to read images need not know.
@@ -50,7 +57,10 @@ func (n controlDir) Attr(_ context.Context, a *fuse.Attr) error {
 
 // dirs are the directories in .sregfs.
 func (n controlDir) dirs() map[string]fusefs.Node {
-	return map[string]fusefs.Node{"id": idDir(n), "meta": metaDir{n.common, ""}, "drafts": draftsDir(n)}
+	return map[string]fusefs.Node{
+		"id": idDir(n), "meta": metaDir{n.common, ""}, "drafts": draftsDir(n),
+		searchName: searchDir{n.common, searchName}, searchAnyCaseName: searchDir{n.common, searchAnyCaseName},
+	}
 }
 
 // Lookup finds a control file or directory.
@@ -70,8 +80,9 @@ func (n controlDir) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fus
 
 // ReadDirAll lists the table.
 func (n controlDir) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
-	l := newListing(inodeOf(kindControl), len(controls)+3)
-	for name := range n.dirs() {
+	dirs := n.dirs()
+	l := newListing(inodeOf(kindControl), len(controls)+len(dirs))
+	for name := range dirs {
 		l.add(name, fuse.DT_Dir, inodeOf(kindControl, name))
 	}
 	for name := range controls {
@@ -103,7 +114,7 @@ func (n controlNode) Attr(_ context.Context, a *fuse.Attr) error {
 // Setattr lets a shell's > truncate what has no length.
 func (n controlNode) Setattr(_ context.Context, req *fuse.SetattrRequest, _ *fuse.SetattrResponse) error {
 	if req.Valid.Size() && controls[n.name].run == nil {
-		return n.fs.reply("write "+controlName+"/"+n.name, refuse(syscall.EPERM, "this file only shows something"))
+		return n.fs.reply("write "+controlName+"/"+n.name, errOnlyShows)
 	}
 	return nil
 }
@@ -118,9 +129,12 @@ func (n controlNode) Open(ctx context.Context, req *fuse.OpenRequest, resp *fuse
 	c := controls[n.name]
 	if !req.Flags.IsReadOnly() {
 		if c.run == nil {
-			return nil, n.fs.reply(what, refuse(syscall.EPERM, "this file only shows something"))
+			return nil, n.fs.reply(what, errOnlyShows)
 		}
 		return newCommandHandle(n.fs, n.name), nil
+	}
+	if c.open != nil {
+		return c.open(n.fs), nil
 	}
 	if c.read == nil {
 		return &textHandle{data: n.fs.cmds.last(n.name)}, nil

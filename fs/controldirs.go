@@ -37,10 +37,12 @@ func (n idDir) Lookup(_ context.Context, req *fuse.LookupRequest, resp *fuse.Loo
 
 // ReadDirAll lists the ids.
 func (n idDir) ReadDirAll(context.Context) ([]fuse.Dirent, error) {
-	all := n.fs.ix.Images()
-	entries := make([]fuse.Dirent, 0, len(all))
-	for _, img := range all {
-		entries = append(entries, fuse.Dirent{Name: img.File, Type: fuse.DT_File, Inode: imageInode(img)})
+	var entries []fuse.Dirent
+	all := n.fs.ix.Search(index.Query{})
+	for page := all.Next(); len(page) > 0; page = all.Next() {
+		for _, img := range page {
+			entries = append(entries, fuse.Dirent{Name: img.File, Type: fuse.DT_File, Inode: imageInode(img)})
+		}
 	}
 	return entries, nil
 }

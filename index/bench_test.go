@@ -109,7 +109,7 @@ func BenchmarkRegistry(b *testing.B) {
 	})
 	b.Run("search", func(b *testing.B) {
 		for b.Loop() {
-			require.Len(b, ix.Search("image-00500"), 1)
+			require.Len(b, ix.Search(index.Query{Text: "image-00500"}).Collect(), 1)
 		}
 	})
 }

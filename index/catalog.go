@@ -2,6 +2,7 @@ package index
 
 import (
 	iofs "io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -292,21 +293,16 @@ func (ix *Index) Images() []Image {
 	return ix.hydrate(ix.cat.all())
 }
 
-func (c *catalog) all() []Image {
+// list is every image, in the order of Index.Images, as the catalogue has it: nobody may change it.
+func (c *catalog) list() []*Image {
 	c.mu.RLock()
-	defer c.mu.RUnlock()
-	list := make([]*Image, 0, len(c.files))
-	for _, img := range c.files {
-		list = append(list, img)
-	}
-	slices.SortFunc(list, func(a, b *Image) int {
-		if (a.Space == "") != (b.Space == "") {
-			return strings.Compare(a.Space, b.Space)
-		}
-		return newer(a, b)
-	})
-	return values(list)
+	list := slices.Collect(maps.Values(c.files))
+	c.mu.RUnlock()
+	slices.SortFunc(list, listed)
+	return list
 }
+
+func (c *catalog) all() []Image { return values(c.list()) }
 
 func values(list []*Image) []Image {
 	out := make([]Image, len(list))

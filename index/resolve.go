@@ -90,7 +90,7 @@ func isChecksum(s string) bool {
 
 // matching returns the images f wants, mine first, then newest first, without labels.
 func (c *catalog) matching(f func(*Image) bool) []Image {
-	return slices.DeleteFunc(c.all(), func(img Image) bool { return !f(&img) })
+	return values(slices.DeleteFunc(c.list(), func(img *Image) bool { return !f(img) }))
 }
 
 // byContent returns the images, whosever, that share a checksum in hex, mine first and newest first, without labels.
@@ -99,23 +99,4 @@ func (ix *Index) byContent(sha256, md5 string) []Image {
 	return ix.cat.matching(func(img *Image) bool {
 		return sha256 != "" && img.SHA256 == sha256 || md5 != "" && img.MD5 == md5
 	})
-}
-
-// Search returns the images that hold q; see the function Search.
-func (ix *Index) Search(q string) []Image { return Search(ix.Images(), q) }
-
-// Search returns those of images that hold q as it is written, case and all, in their id, their file name or the value of
-// one of their properties, in the order given. The empty text is in all.
-func Search(images []Image, q string) []Image {
-	var found []Image
-	for _, img := range images {
-		hit := strings.Contains(img.File, q) || strings.Contains(img.Name, q)
-		for _, v := range img.Properties {
-			hit = hit || strings.Contains(v, q)
-		}
-		if hit {
-			found = append(found, img)
-		}
-	}
-	return found
 }

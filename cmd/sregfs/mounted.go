@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/sirupsen/logrus"
 
@@ -25,22 +29,43 @@ type mounted struct {
 
 func (m *mounted) control(name string) string { return filepath.Join(m.dir, image.ControlDir, name) }
 
-func (m *mounted) Images(context.Context) ([]index.Image, error) {
-	f, err := os.Open(m.control("images"))
+func (m *mounted) Images(context.Context) ([]index.Image, error) { return m.list("images") }
+
+// Search asks the mount where the text fits into a file name, and one that is
+// not older than this program.
+func (m *mounted) Search(ctx context.Context, q index.Query) ([]index.Image, error) {
+	dir := "search"
+	if q.AnyCase {
+		dir = "search-i"
+	}
+	name := strings.ReplaceAll(url.PathEscape(q.Text), ".", "%2E") // "." and ".." are no files
+	if q.Text != "" {
+		found, err := m.list(filepath.Join(dir, name))
+		if !errors.Is(err, iofs.ErrNotExist) && !errors.Is(err, syscall.ENAMETOOLONG) {
+			return found, err
+		}
+	}
+	all, err := m.Images(ctx)
+	return slices.DeleteFunc(all, func(img index.Image) bool { return !q.Finds(img) }), err
+}
+
+// list reads images, a line of JSON each.
+func (m *mounted) list(control string) ([]index.Image, error) {
+	f, err := os.Open(m.control(control))
 	if err != nil {
 		return nil, fmt.Errorf("ask the mount: %w", err)
 	}
 	defer f.Close()
-	var all []index.Image
-	for dec := json.NewDecoder(f); ; {
+	var list []index.Image
+	for dec := json.NewDecoder(bufio.NewReaderSize(f, 256<<10)); ; {
 		var img index.Image
 		switch err := dec.Decode(&img); {
 		case errors.Is(err, io.EOF):
-			return all, nil
+			return list, nil
 		case err != nil:
 			return nil, fmt.Errorf("ask the mount: %w", err)
 		}
-		all = append(all, img)
+		list = append(list, img)
 	}
 }
 

@@ -113,7 +113,7 @@ neither the network nor credentials.`,
 			}
 			rows := []imageJSON{}
 			show := func(img index.Image, path string) {
-				hit := len(queries) == 0 || slices.ContainsFunc(queries, func(q string) bool { return len(searchFold([]index.Image{img}, q)) > 0 })
+				hit := len(queries) == 0 || slices.ContainsFunc(queries, func(q string) bool { return index.Query{Text: q, AnyCase: true}.Finds(img) })
 				if hit {
 					rows = append(rows, a.imageJSON(img, path))
 				}

@@ -17,6 +17,8 @@ import (
 type registry interface {
 	// Images lists my registry, newest first within a tag, then what others share with me.
 	Images(ctx context.Context) ([]index.Image, error)
+	// Search lists those of Images that q finds.
+	Search(ctx context.Context, q index.Query) ([]index.Image, error)
 	// Resolve finds the one image that text names; see index.Resolve.
 	Resolve(ctx context.Context, text string) (index.Image, error)
 	// Refresh asks Drive for what changed.
@@ -64,6 +66,9 @@ func (a *app) openRegistry(ctx context.Context) (registry, error) {
 	reg, err := a.openState(ctx, index.Options{Poll: -1})
 	if err != nil {
 		return nil, err
+	}
+	if d, ok := reg.(*direct); ok && d.ix.Status().Synced != nil {
+		return reg, nil // there were no records, so Open has just listed it
 	}
 	if err := a.refresh(ctx, reg); err != nil {
 		return nil, errors.Join(err, reg.Close())
@@ -160,6 +165,10 @@ type direct struct {
 }
 
 func (d *direct) Images(context.Context) ([]index.Image, error) { return d.ix.Images(), nil }
+
+func (d *direct) Search(_ context.Context, q index.Query) ([]index.Image, error) {
+	return d.ix.Search(q).Collect(), nil
+}
 
 func (d *direct) Open(_ context.Context, img index.Image) (content, error) {
 	return d.ix.OpenImage(img)

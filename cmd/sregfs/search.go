@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,32 +30,35 @@ To find none is no error: the exit code is 0.`,
 				return err
 			}
 			defer reg.Close()
-			all, err := reg.Images(cmd.Context())
-			if err != nil {
+			if len(queries) == 0 && !a.set.JSON {
+				all, err := reg.Images(cmd.Context())
+				if err == nil {
+					a.listImages(all)
+				}
 				return err
 			}
-			find := index.Search
-			if ignoreCase {
-				find = searchFold
+			if len(queries) == 0 {
+				queries = []string{""}
+			}
+			var hits []index.Image
+			for _, text := range queries {
+				found, err := reg.Search(cmd.Context(), index.Query{Text: text, AnyCase: ignoreCase})
+				if err != nil {
+					return err
+				}
+				if a.set.JSON {
+					hits = append(hits, found...)
+				} else {
+					a.showHits(found)
+				}
 			}
 			if a.set.JSON {
-				hits := all
-				if len(queries) > 0 {
-					hits = slices.DeleteFunc(slices.Clone(all), func(img index.Image) bool {
-						return !slices.ContainsFunc(queries, func(q string) bool { return len(find([]index.Image{img}, q)) > 0 })
-					})
-				}
-				out, err := a.imagesJSON(hits)
+				index.Sort(hits) // those of several queries
+				out, err := a.imagesJSON(slices.CompactFunc(hits, func(a, b index.Image) bool { return a.File == b.File }))
 				if err != nil {
 					return err
 				}
 				return a.printJSON(out, "")
-			}
-			if len(queries) == 0 {
-				a.listImages(all)
-			}
-			for _, q := range queries {
-				a.showHits(find(all, q))
 			}
 			return nil
 		},
@@ -64,19 +66,6 @@ To find none is no error: the exit code is 0.`,
 	c.Flags().BoolVarP(&ignoreCase, "ignore-case", "i", false, "find QUERY in upper and lower case")
 	c.Flags().String("endpoint", "", "accepted for scripts of the registry tool, and ignored as there")
 	return c
-}
-
-// searchFold is index.Search without regard to case.
-func searchFold(images []index.Image, q string) []index.Image {
-	q = strings.ToLower(q)
-	return slices.DeleteFunc(slices.Clone(images), func(img index.Image) bool {
-		for _, text := range imageFields(img) {
-			if strings.Contains(strings.ToLower(text), q) {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 // listImages prints the registry as the tool's own page shows it.
