@@ -30,11 +30,6 @@ func (fsys *FS) transfersReport(context.Context) ([]byte, error) {
 	return jsonLines(fsys.ix.Pushes())
 }
 
-// imagesReport is one JSON line per image: mine, then those shared with me.
-func (fsys *FS) imagesReport(context.Context) ([]byte, error) {
-	return jsonLines(fsys.ix.Images())
-}
-
 func jsonLines[T any](list []T) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
