@@ -25,6 +25,18 @@ func SlowLine(ix *Index) {
 	sc.rate, sc.rtt = 1e6, time.Millisecond
 }
 
+// InTheAir is how many requests for content there are: those that readers wait for, or did, and the others. Of those that
+// have ended it is known what they say of the line.
+func InTheAir(ix *Index) (demand, other int) {
+	sc := ix.blocks.sched
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	return sc.demand, sc.other
+}
+
+// Patient has Close wait for as long as a busy machine may take to publish what was recorded.
+func Patient(ix *Index) { ix.profiles.closeWait = time.Minute }
+
 // Queued is how many runs of blocks are queued of img.
 func Queued(ix *Index, img Image) (n int) {
 	bf := ix.blocks.get(img)

@@ -267,7 +267,7 @@ func signedOut(t *testing.T, srv *drivetest.Server) (c *drive.Client, renew func
 		Credentials: filepath.Join(dir, "client_secrets.json"), Token: filepath.Join(dir, "token.json"),
 	})
 	require.NoError(t, err)
-	c, err = drive.New(drive.Options{URL: srv.URL(), Auth: auth, Timeout: 300 * time.Millisecond})
+	c, err = drive.New(drive.Options{URL: srv.URL(), Auth: auth, Timeout: 2 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c, renew
@@ -387,11 +387,13 @@ func TestAPushOfWhatIsThereIsNotGivenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := drivetest.NewServer(t, drivetest.Options{})
 			ix := indextest.Open(t, srv, index.Options{Background: true})
-			srv.Fault(drivetest.On("PUT", "/upload/*").Delay(200*time.Millisecond), drivetest.On("GET", "/drive/v3/files/*").Delay(200*time.Millisecond))
+			release := make(chan struct{})
+			srv.Fault(drivetest.On("PUT", "/upload/*").Hold(release), drivetest.On("GET", "/drive/v3/files/*").Hold(release))
 			first(srv, ix)
 			d := write(t, ix, at("c", "i:t.sif"), content)
 			push(t, d)
 			require.ErrorIs(t, ix.RemoveDraft(d), index.ErrBusy)
+			close(release)
 			require.NoError(t, d.Wait(t.Context()))
 			require.ErrorIs(t, ix.RemoveDraft(d), iofs.ErrNotExist)
 			require.NoError(t, ix.Remove(t.Context(), byName(t, ix, "c/i:t")))

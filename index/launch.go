@@ -227,7 +227,7 @@ func (ps *profiles) close() {
 	ps.mu.Lock()
 	all := slices.Collect(maps.Keys(ps.pending))
 	ps.mu.Unlock()
-	t := time.NewTimer(closeWait)
+	t := time.NewTimer(ps.closeWait)
 	defer t.Stop()
 	for _, l := range all {
 		l.end.Do(func() { close(l.ended) })

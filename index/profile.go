@@ -20,7 +20,8 @@ import (
 // properties; and what the image alone says of its start is put there by who pushes it, or is found out when all of an
 // image that has nothing is here. What this machine adds is published in the properties.
 type profiles struct {
-	ix *Index
+	ix        *Index
+	closeWait time.Duration // how long Close waits for what was recorded to be published
 
 	mu       sync.Mutex
 	launches map[contentKey]*launch // guarded by mu: those that are recorded now
@@ -28,7 +29,7 @@ type profiles struct {
 }
 
 func newProfiles(ix *Index) *profiles {
-	return &profiles{ix: ix, launches: map[contentKey]*launch{}, pending: map[*launch]bool{}}
+	return &profiles{ix: ix, closeWait: closeWait, launches: map[contentKey]*launch{}, pending: map[*launch]bool{}}
 }
 
 // publishEvery is the least time between two changes of an image's properties by this machine.

@@ -66,6 +66,15 @@ func (s *Server) faulted(next http.Handler) http.Handler {
 		if !s.shaper.until(r.Context(), time.Now().Add(rule.delay)) {
 			panic(http.ErrAbortHandler)
 		}
+		if rule.hold != nil {
+			select {
+			case <-rule.hold:
+			case <-r.Context().Done():
+				panic(http.ErrAbortHandler)
+			case <-s.done:
+				panic(http.ErrAbortHandler)
+			}
+		}
 		if rule.stall {
 			_, _ = io.Copy(io.Discard, r.Body) // only then does net/http notice that the client leaves
 			select {

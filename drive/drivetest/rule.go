@@ -27,6 +27,7 @@ type Rule struct {
 	html, array      bool
 	retryAfter       time.Duration
 	delay            time.Duration
+	hold             <-chan struct{}
 	cut, cutRequest  int64 // -1 = not
 	stall, dropReply bool
 	after, corrupt   bool
@@ -85,6 +86,9 @@ func (r *Rule) RetryAfter(d time.Duration) *Rule { r.retryAfter = d; return r }
 
 // Delay waits before anything else is done for the request.
 func (r *Rule) Delay(d time.Duration) *Rule { r.delay = d; return r }
+
+// Hold waits until release is closed before anything else is done for the request. The text form leaves it out.
+func (r *Rule) Hold(release <-chan struct{}) *Rule { r.hold = release; return r }
 
 // Stall takes the request in and never answers; it ends when the client leaves.
 func (r *Rule) Stall() *Rule { r.stall = true; return r }
