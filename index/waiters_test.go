@@ -45,7 +45,7 @@ func TestWhoAsksByNameIsToldHoweverManyDo(t *testing.T) {
 	}
 	id := put(t, srv, "c/i:t", imagetest.Bytes(1, 3*block))
 	g := newGate(t, srv)
-	ix := g.open(t, srv, index.Options{})
+	ix := g.open(t, srv, index.Options{Complete: index.CompleteNever}) // which would have its own place in the queue
 	img := byID(t, ix, id)
 	g.let(func(extent) bool { return false })
 	done := make(chan error, askers+len(others))
