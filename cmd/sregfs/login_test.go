@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"sregfs/index/image/imagetest"
 )
 
 // signIn is a running 'sregfs login'.
@@ -129,7 +131,7 @@ func TestLogin(t *testing.T) {
 	t.Run("logout", func(t *testing.T) {
 		ann.sregfs("logout").ok(t)
 		require.NoFileExists(t, w.path("mine", "token"))
-		w.file("i.sif", []byte("i"))
+		w.file("i.sif", imagetest.SIF(t, 100_000))
 		require.Equal(t, exitSignIn, ann.sregfs("push", "--name", "a/b", w.path("i.sif")).code)
 	})
 	t.Run("by pasting", func(t *testing.T) {
