@@ -144,6 +144,9 @@ func (bf *blockFile) openLocked() error {
 			return errors.Join(err, f.Close())
 		}
 	}
+	if err := bf.reclaim(f); err != nil {
+		bf.s.log.WithError(err).Debug("block cache: give back what was not recorded")
+	}
 	bf.doubt()
 	bf.file.Store(f)
 	return nil

@@ -200,14 +200,47 @@ const slackBytes = 1 << 20
 func (bf *blockFile) excess() int64 {
 	bf.mu.Lock()
 	defer bf.mu.Unlock()
+	if len(bf.flights) > 0 || bf.evicting != nil {
+		return 0
+	}
+	return bf.surplus()
+}
+
+// surplus is excess, whatever is on its way. The caller holds mu.
+func (bf *blockFile) surplus() int64 {
 	var st unix.Stat_t
-	if len(bf.flights) > 0 || bf.evicting != nil || unix.Stat(bf.path(), &st) != nil {
+	if unix.Stat(bf.path(), &st) != nil {
 		return 0
 	}
 	if extra := st.Blocks*512 - bf.bytes(); extra > slackBytes {
 		return extra
 	}
 	return 0
+}
+
+// empty are the blocks that are not there. The caller holds mu.
+func (bf *blockFile) empty() (blocks []int64) {
+	for b := range bf.have.n {
+		if !bf.have.has(b) {
+			blocks = append(blocks, b)
+		}
+	}
+	return blocks
+}
+
+// reclaim gives back to the disk what a killed program wrote to f and did not come to record. The caller holds persist, and
+// nobody can write to f yet.
+func (bf *blockFile) reclaim(f *cacheFile) error {
+	bf.mu.Lock()
+	var blocks []int64
+	if bf.surplus() > 0 {
+		blocks = bf.empty()
+	}
+	bf.mu.Unlock()
+	if len(blocks) == 0 {
+		return nil
+	}
+	return bf.punch(f, blocks)
 }
 
 // trim gives back to the disk what lies in the file and is no block.
@@ -221,12 +254,7 @@ func (bf *blockFile) trim() error {
 	}
 	gone := make(chan struct{})
 	bf.evicting = gone // no flight begins
-	var empty []int64
-	for b := range bf.have.n {
-		if !bf.have.has(b) {
-			empty = append(empty, b)
-		}
-	}
+	empty := bf.empty()
 	bf.mu.Unlock()
 	err := bf.remove(empty)
 	bf.mu.Lock()

@@ -178,6 +178,11 @@ func (bf *blockFile) remove(blocks []int64) error {
 	if f == nil {
 		return nil
 	}
+	return bf.punch(f, blocks)
+}
+
+// punch gives the space of blocks in f back to the disk.
+func (bf *blockFile) punch(f *cacheFile, blocks []int64) error {
 	return bf.change(f, func() error {
 		for len(blocks) > 0 {
 			run := 1
