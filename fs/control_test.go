@@ -59,6 +59,7 @@ assert b"none" in os.read(fd, 1000)
 	for _, name := range []string{"goroutines", "heap_bytes", "open_fds", "resident_bytes"} {
 		require.Regexp(t, `(?m)^sregfs_`+name+` [1-9]\d*$`, metrics)
 	}
+	require.Regexp(t, `(?m)^sregfs_gc_cycles_total \d+$`, metrics)
 	require.Regexp(t, `(?m)^sregfs_fetched_bytes_total\{class="\w+"\} [1-9]\d*$`, metrics)
 	require.Regexp(t, `(?m)^sregfs_fetched_requests_total\{class="\w+"\} [1-9]\d*$`, metrics)
 	require.Regexp(t, `^\w+ [1-9]\d* requests [1-9]\d* bytes`, m.Sh("exec 5< c/x:1.sif; getfattr --only-values -n user.sregfs.fetched c/x:1.sif"))
