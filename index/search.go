@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 )
@@ -36,31 +37,80 @@ func (q Query) Finds(img Image) bool {
 	return false
 }
 
-// Results are the images that answer a query, of those there were when it was asked, in the order of Index.Images. They are
-// read from the records a page at a time: what is in memory does not grow with the registry.
+// Results are the images that answer a query, of those there were when it was asked, in the order of Index.Images. What they
+// take of memory does not grow with the registry.
 type Results struct {
 	ix   *Index
 	q    Query
 	rest []*Image // not looked at yet; the catalogue's own, which nobody changes
+	// found has the records that answer q, by file, or nil for those that are read again because they were too many. It is
+	// nil itself before the records were looked through.
+	found map[string][]byte
 }
 
-// searchPage is how many images are read at once.
-const searchPage = 256
+const (
+	// resultPage is how many results come at once.
+	resultPage = 256
+	// keptRecords is how many bytes of records a search keeps: those of some 20,000 images.
+	keptRecords = 16 << 20
+)
 
 // Search asks q. Nothing is read before Next.
 func (ix *Index) Search(q Query) *Results { return &Results{ix: ix, q: q, rest: ix.cat.list()} }
 
 // Next is the next of the results, with their Labels and Properties; none when these were all.
 func (r *Results) Next() []Image {
-	for len(r.rest) > 0 {
-		page := r.rest[:min(searchPage, len(r.rest))]
-		r.rest = r.rest[len(page):]
-		found := slices.DeleteFunc(r.ix.hydrate(values(page)), func(img Image) bool { return !r.q.Finds(img) })
-		if len(found) > 0 {
-			return found
-		}
+	if r.found == nil {
+		r.scan()
 	}
-	return nil
+	var page []Image
+	for len(r.rest) > 0 && len(page) < resultPage {
+		img := *r.rest[0]
+		r.rest = r.rest[1:]
+		b, ok := r.found[img.File]
+		if !ok {
+			continue
+		}
+		delete(r.found, img.File)
+		if b != nil {
+			if rec, err := decodeFile(b); err == nil {
+				img.describe(rec.file())
+			}
+		}
+		page = append(page, img)
+	}
+	return r.ix.hydrate(page)
+}
+
+// scan looks through the records as they lie on the disk: one after the other in the order of the results, a hundred thousand
+// of them take ten times as long.
+func (r *Results) scan() {
+	r.found = make(map[string][]byte)
+	kept := 0
+	err := eachKey(r.ix.db, kFile, func(key, b []byte) error {
+		img, err := r.ix.Find(string(key))
+		if err != nil {
+			return nil //nolint:nilerr // a file that is no image
+		}
+		if r.q.Text != "" {
+			rec, err := decodeFile(b)
+			if err != nil {
+				return err
+			}
+			img.describe(rec.file())
+			if !r.q.Finds(img) {
+				return nil
+			}
+		}
+		r.found[img.File] = nil
+		if kept += len(b); kept <= keptRecords {
+			r.found[img.File] = bytes.Clone(b)
+		}
+		return nil
+	})
+	if err != nil {
+		r.ix.log.Warnf("search: %v", err)
+	}
 }
 
 // Collect is all the results.
