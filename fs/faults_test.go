@@ -183,7 +183,7 @@ var operations = []operation{
 	}},
 	{name: "about", on: func() *drivetest.Rule { return drivetest.On("GET", "/drive/v3/about") }, do: `stat -f .`, before: func(c *cell) { c.m.Unmount(); c.m.Remount() },
 		lasts: map[string]string{"*": "ok"}, after: func(c *cell, _ bool) { c.sh(`stat -f .`) }},
-	{name: "token", on: func() *drivetest.Rule { return drivetest.On("POST", "/token") }, do: `sha256sum "$IMG"`, published: true, before: func(c *cell) {
+	{name: "token", on: func() *drivetest.Rule { return drivetest.On("POST", "/token") }, do: `sha256sum "$IMG"`, published: true, requests: 3, before: func(c *cell) { // as many as read
 		c.srv.Fault(contents().Status(401, "authError").Times(1))
 	}, after: func(c *cell, ok bool) {
 		if c.fault.name == "400 invalid_grant" {
