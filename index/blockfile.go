@@ -50,6 +50,8 @@ type blockFile struct {
 	// mu guards what follows.
 	mu          sync.Mutex
 	readers     int               // the open Readers
+	opened      time.Time         // when a start may have begun: see aroundGift
+	gift        int64             // what is left of it
 	flights     []*flight         // under way, or waiting for a connection
 	queue       [classes][]*order // what is to be fetched, see order.go
 	stopped     bool              // Drive refused, or was away: no guesses until a reader was served

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"sregfs/index/image"
 )
@@ -51,7 +52,9 @@ func (ix *Index) reader(img Image) (*Reader, error) {
 	bf := ix.blocks.get(img)
 	bf.prepare()
 	bf.mu.Lock()
-	bf.readers++
+	if bf.readers++; bf.readers == 1 && time.Since(bf.opened) > recordFor {
+		bf.opened, bf.gift = time.Now(), aroundGift
+	}
 	gen, due := bf.beginVerify() // a crash came between the last block and the verification
 	bf.mu.Unlock()
 	if due && !ix.goes(func(ctx context.Context) { bf.finishVerify(ctx, gen) }) {
