@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"runtime/debug"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
