@@ -8,37 +8,40 @@ import (
 
 // Query is what a search asks for. The zero Query is answered by every image.
 type Query struct {
-	Text    string // to be contained in the id, the file name, the owner of what is shared, the value of a property or a label
-	AnyCase bool   // A and a are the same
+	// Text is to be contained in the id, the file name or the value of a property: where the registry tool looks.
+	Text string
+	// AnyCase looks for it in upper and lower case, and in labels that no property had room for and the owner's address too.
+	AnyCase bool
 }
 
 // Finds tells whether img, which has its Labels and Properties, answers q.
 func (q Query) Finds(img Image) bool {
-	if q.Text == "" {
-		return true
+	if !q.AnyCase {
+		return q.in(img.File, img.Name) || q.among(img.Properties)
 	}
-	contains := strings.Contains
-	if q.AnyCase {
-		want := strings.ToLower(q.Text)
-		contains = func(text, _ string) bool { return strings.Contains(strings.ToLower(text), want) }
-	}
-	for _, text := range [...]string{img.File, img.Name, img.Space} {
-		if contains(text, q.Text) {
+	return q.in(img.File, img.Name, img.Space) || q.among(img.Properties) || q.among(img.Labels)
+}
+
+func (q Query) among(fields map[string]string) bool {
+	for _, text := range fields {
+		if q.in(text) {
 			return true
-		}
-	}
-	for _, fields := range [...]map[string]string{img.Properties, img.Labels} {
-		for _, text := range fields {
-			if contains(text, q.Text) {
-				return true
-			}
 		}
 	}
 	return false
 }
 
-// Results are the images that answer a query, of those there were when it was asked, in the order of Index.Images. What they
-// take of memory does not grow with the registry.
+func (q Query) in(texts ...string) bool {
+	for _, text := range texts {
+		if strings.Contains(text, q.Text) || q.AnyCase && strings.Contains(strings.ToLower(text), strings.ToLower(q.Text)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Results are the images that answer a query, of those there were when it was asked, in the order of Index.Images. They keep
+// the name of each, and no more than keptRecords of what is known of them.
 type Results struct {
 	ix   *Index
 	q    Query
@@ -93,11 +96,9 @@ func (r *Results) scan() {
 			return nil //nolint:nilerr // a file that is no image
 		}
 		if r.q.Text != "" {
-			rec, err := decodeFile(b)
-			if err != nil {
-				return err
+			if rec, err := decodeFile(b); err == nil { // else it has its name, and fsck mends it
+				img.describe(rec.file())
 			}
-			img.describe(rec.file())
 			if !r.q.Finds(img) {
 				return nil
 			}
