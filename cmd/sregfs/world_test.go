@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"sregfs/drive/drivetest"
+	"sregfs/fs/fstest"
 	"sregfs/index"
 )
 
@@ -26,6 +27,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 		return
+	}
+	if err := fstest.Private(); err != nil {
+		panic(err)
 	}
 	// Else the race detector lets each process sleep a second before it exits.
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"sregfs/fs/fstest"
 )
 
 const longRun = 500 // kills, from which on every combination is tried
@@ -23,6 +25,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if err := fstest.Private(); err != nil { // killed, it leaves no mount behind
+		panic(err)
+	}
 	flag.Parse()
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())

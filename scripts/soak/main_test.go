@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"sregfs/fs/fstest"
 )
 
 var (
@@ -23,6 +25,9 @@ var (
 func TestMain(m *testing.M) {
 	if text := os.Getenv(readerVariable); text != "" {
 		os.Exit(readerMain(text))
+	}
+	if err := fstest.Private(); err != nil { // killed, it leaves no mount behind
+		panic(err)
 	}
 	flag.Parse()
 	if *seed == 0 {
