@@ -300,7 +300,7 @@ type CacheStats struct {
 	Damaged  int64    `json:"damaged"`       // blocks found since start not to be as they were written, and fetched again
 	Bad      []string `json:"bad,omitempty"` // ids of files whose content twice did not match Drive's checksum
 
-	Fetched map[string]Traffic `json:"fetched,omitempty"` // since start, by class: demand, profile, head, around, ahead, fill, complete
+	Fetched map[string]Traffic `json:"fetched,omitempty"` // since start, by class: demand, profile, head, around, ahead, fill, rest, complete
 	Open    []Reading          `json:"open,omitempty"`    // the images that are open
 }
 

@@ -56,7 +56,7 @@ func TestDemandIsNotBehindPrefetch(t *testing.T) {
 			demand, _ := index.InTheAir(ix)
 			return demand == 0
 		}, "what was read says nothing more of the line")
-		index.SlowLine(ix)
+		index.Line(ix, time.Millisecond, 1e6)
 		ends(t, reads(t, r, content, far, 1000))
 	})
 	g.let(nil)

@@ -17,12 +17,12 @@ func AskProfile(r *Reader, spans ...[2]int64) {
 	r.bf.ask(classProfile, all)
 }
 
-// SlowLine has the engine take the line for a slow one.
-func SlowLine(ix *Index) {
+// Line has the engine take the line for one of this round trip and rate, bytes a second.
+func Line(ix *Index, rtt time.Duration, rate float64) {
 	sc := ix.blocks.sched
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
-	sc.rate, sc.rtt = 1e6, time.Millisecond
+	sc.rate, sc.rtt = rate, rtt
 }
 
 // InTheAir is how many requests for content there are: those that readers wait for, or did, and the others. Of those that

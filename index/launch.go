@@ -94,6 +94,16 @@ func (l *launch) foretold(off int64) bool {
 	return l != nil && l.plan != nil && l.plan.has(off/image.ProfileBlock)
 }
 
+// unknown says that this is a start, and neither over nor known from another one.
+func (l *launch) unknown() bool {
+	if l == nil || l.seen.count() < fewestBlocks || l.plan != nil && l.plan.recorded > 0 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.over
+}
+
 // read notes that a reader reads n bytes, all of them inside the image, from off.
 func (l *launch) read(off, n int64) {
 	if l == nil || l.idle.Load() {

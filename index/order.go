@@ -167,7 +167,7 @@ func (bf *blockFile) cancel(of ...class) {
 
 // cancelGuesses drops all that nobody asked for by name. The caller holds mu.
 func (bf *blockFile) cancelGuesses() {
-	bf.cancel(classProfile, classHead, classAround, classAhead, classComplete)
+	bf.cancel(classProfile, classHead, classAround, classAhead, classRest, classComplete)
 }
 
 // resume lets what is queued depart, after an eviction kept it from it.

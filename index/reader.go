@@ -118,6 +118,9 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		}
 		n, err := len(p), error(nil)
 		if !bf.warm(p, off) {
+			if r.launch.unknown() {
+				bf.hurry(off / blockSize)
+			}
 			n, err = bf.cold(ctx, p, off, r.quiet)
 		}
 		if bf.era.Load() != era {

@@ -185,11 +185,12 @@ func large(t testing.TB, size int64) (*drivetest.Server, string) {
 	return srv, f.ID
 }
 
-// Who reads here and there gets windows around what he reads for a while, and then what he asks for.
+// Who reads here and there gets windows around what he reads for a while, and then what he asks for; the rest too where it
+// is wanted, see TestAnUnknownStartHurries.
 func TestRandomReadsFetchLittle(t *testing.T) {
 	const size = 300 * block
 	srv, id := large(t, size)
-	ix := indextest.Open(t, srv, index.Options{})
+	ix := indextest.Open(t, srv, index.Options{Complete: index.CompleteNever})
 	srv.ResetRequests()
 	r := open(t, ix, byID(t, ix, id))
 	random := rand.New(rand.NewPCG(9, 9))

@@ -16,11 +16,12 @@ const (
 	classAround                // it lies near what a reader waited for
 	classAhead                 // a sequential reader comes to it soon
 	classFill                  // somebody asked for the whole image
+	classRest                  // the rest of an image, while its first start leaves the line idle
 	classComplete              // the rest of an image in use, when there is nothing else to do
 	classes
 )
 
-var classNames = [classes]string{"demand", "profile", "head", "around", "ahead", "fill", "complete"}
+var classNames = [classes]string{"demand", "profile", "head", "around", "ahead", "fill", "rest", "complete"}
 
 func (c class) String() string { return classNames[c] }
 
@@ -42,6 +43,7 @@ var budgets = [classes]struct {
 	classAround:   {8, 48 << 20},
 	classAhead:    {12, 96 << 20},
 	classFill:     {12, 96 << 20},
+	classRest:     {12, 96 << 20},
 	classComplete: {2, 16 << 20},
 }
 
@@ -134,9 +136,7 @@ func (sc *scheduler) next() (*blockFile, class) {
 	defer sc.mu.Unlock()
 	for c := classProfile; c < classes; c++ {
 		busy := sc.other >= budgets[c].flights || sc.bytes >= budgets[c].bytes || sc.demand+sc.other >= maxFlights
-		if c == classComplete {
-			busy = busy || sc.demand > 0
-		}
+		busy = busy || c == classRest && !sc.idle() || c == classComplete && sc.demand > 0
 		if q := sc.queued[c]; len(q) > 0 && !busy {
 			sc.queued[c] = q[1:]
 			sc.other++
@@ -144,6 +144,12 @@ func (sc *scheduler) next() (*blockFile, class) {
 		}
 	}
 	return nil, 0
+}
+
+// idle says that readers who wait do so for the round trip and not for the bytes: with all that is in the air, a piece of
+// minPiece takes no longer to come than its first byte. The caller holds mu.
+func (sc *scheduler) idle() bool {
+	return minPiece/sc.rate <= sc.rtt.Seconds()
 }
 
 // dispatch lets depart what is queued, as far as there are connections. The caller holds no lock.
