@@ -10,7 +10,7 @@ type Completion string
 
 // The ways of completion.
 const (
-	CompleteIdle  Completion = "idle"  // when no reader has waited for Drive for a minute; the default
+	CompleteIdle  Completion = "idle"  // while a first start leaves the line idle, and when no reader has waited for Drive for a minute; the default
 	CompleteNever Completion = "never" // only what is read, or may be read soon
 )
 

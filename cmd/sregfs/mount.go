@@ -88,7 +88,7 @@ in the foreground, and ^C unmounts. Every long option is also an -o option:
 	f.StringVar(&m.rm, "rm", "trash", "what rm does: trash, delete or deny")
 	f.StringVar(&m.cacheSize, "cache-size", "", "size of the block cache (default 20 GiB, at most 80 % of the free disk)")
 	f.StringVar(&m.minFree, "cache-min-free", "", "disk space the cache leaves free")
-	f.StringVar(&m.complete, "complete", "idle", "when the rest of an image that is open is fetched: idle (no reader has waited for a minute) or never")
+	f.StringVar(&m.complete, "complete", "idle", "when the rest of an image that is open is fetched: idle (while its first start leaves the line idle, and when no reader has waited for a minute) or never")
 	f.StringVar(&m.profile, "profile", "on", "start-up profiles, which make cold starts fast: on, or off (none is recorded, used or published)")
 	f.DurationVar(&m.index.Poll, "poll", 0, "how often Drive is asked for changes (default 10s)")
 	f.StringVar(&m.logFile, "log-file", "", "log of a background mount (default STATE/log)")
