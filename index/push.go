@@ -218,7 +218,8 @@ func (d *Draft) retry() error {
 }
 
 // PushFile pushes a local file, through a draft and the journal. progress, if not nil, is called with the bytes Drive has.
-// The file is copied first, by reference where the disk can. A push of the same name that waits in the journal goes
+// The file is copied first, by reference where the disk can, and without a poll (Options.Poll) Drive is asked meanwhile
+// what changed. A push of the same name that waits in the journal goes
 // first, and leaves nothing to send if it was the same content. Errors as of Push; after a final one nothing is left
 // behind: the file is the user's.
 func (ix *Index) PushFile(ctx context.Context, path string, ref image.Ref, ext string, progress func(done, total int64)) (Image, error) {
@@ -245,7 +246,9 @@ func (ix *Index) pushFile(ctx context.Context, path string, ref image.Ref, ext s
 	}
 	d.Acquire()
 	defer d.Release()
-	if err := d.fill(ctx, f); err != nil {
+	var g errgroup.Group
+	g.Go(func() error { return ix.hear(ctx) }) // what changed decides what is sent; meanwhile
+	if err := errors.Join(d.fill(ctx, f), g.Wait()); err != nil {
 		return Image{}, errors.Join(err, ix.RemoveDraft(d))
 	}
 	d.mu.Lock()
@@ -256,6 +259,17 @@ func (ix *Index) pushFile(ctx context.Context, path string, ref image.Ref, ext s
 		err = errors.Join(err, ix.RemoveDraft(d))
 	}
 	return img, err
+}
+
+// hear asks Drive what changed, if nobody else does and it was not asked yet. A passing fault is the push's own to meet.
+func (ix *Index) hear(ctx context.Context) error {
+	if ix.o.Poll >= 0 || !ix.remote.get().synced.IsZero() {
+		return nil
+	}
+	if err := ix.Refresh(ctx); err != nil && !passing(err) {
+		return err
+	}
+	return nil
 }
 
 // makeRoom removes a parked push from the place of a new one: a copy of an earlier PushFile, which its user repeats.

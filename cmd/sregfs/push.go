@@ -36,7 +36,7 @@ func (a *app) pushCommand() *cobra.Command {
 				return err
 			}
 			a.announce()
-			reg, err := a.openRegistry(cmd.Context())
+			reg, err := a.openState(cmd.Context(), index.Options{Poll: -1}) // Push hears what changed
 			if err != nil {
 				return err
 			}

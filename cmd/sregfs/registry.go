@@ -179,6 +179,9 @@ func (d *direct) Metafiles(ctx context.Context, img index.Image) (image.Meta, er
 }
 
 func (d *direct) Push(ctx context.Context, path string, ref image.Ref, ext string, progress func(done, total int64)) (index.Image, error) {
+	if err := d.auth(); err != nil {
+		return index.Image{}, err
+	}
 	return d.ix.PushFile(ctx, path, ref, ext, progress)
 }
 

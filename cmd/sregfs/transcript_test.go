@@ -32,7 +32,7 @@ func transcript(t *testing.T, p person, name string, words ...string) {
 	require.NoError(t, err)
 	words = append(words, p.w.srv.URL(), "{DRIVE}", p.w.path("state", p.email), "{STATE}", p.w.path("home", p.email), "{HOME}", p.w.dir, "{DIR}")
 	replace := strings.NewReplacer(words...)
-	id := regexp.MustCompile(`\b1[\w-]{32}\b`)
+	id := regexp.MustCompile(`\b1[\w-]{32}`)
 	permission := regexp.MustCompile(`complete: \w+!`)
 	var got strings.Builder
 	for line := range strings.Lines(string(text)) {
