@@ -18,15 +18,16 @@
 // mount in full mode, on its own Drive backend (rclone.go). Mounting and the first listing are outside of the time, for
 // everybody: they happen once a day, the start happens each time.
 //
-// The limit of a start is what no contender on this line can beat without having the bytes: the start with the blocks on
-// disk, one round trip, and the bytes that the start reads at full bandwidth. Those bytes are counted by a bare file system
-// (passthrough.go) in pages of 4 KiB, each once.
+// The limit of a start is what fetching exactly what it reads, and then starting, would take: the start with the blocks on
+// disk, one round trip, and those bytes at full bandwidth. They are counted by a bare file system (passthrough.go) in pages
+// of 4 KiB, each once, with what the kernel reads ahead. Who fetches while the start computes can be below the limit.
 //
 // Reads (reads.go), transfers (transfers.go) and listings (listing.go) have their own sections, each next to its peer.
 //
 // # Out
 //
-// Progress and tables on standard output; for a whole run RESULTS.md and cold-starts.svg in this directory. Requests and
+// Progress and tables on standard output; for a whole run RESULTS.md and cold-starts.svg in this directory, for any run in
+// that of -out. Requests and
 // bytes are the emulator's own log, up to the moment a start ended. A bound that was missed is reported as missed; the
 // exit code does not depend on it.
 //

@@ -31,12 +31,6 @@ func (b *bench) session(driver string) (*session, error) {
 	}
 	s := &session{log: b.path("said-" + driver), exec: "apptainer --quiet exec --no-privs"}
 	args := []string{"--root", root, "--bind", b.dir, "--chdir", b.dir}
-	for _, image := range []string{"science", "workbench"} { // for starts from a local file
-		if file := filepath.Join(root, image+".sif"); exists(file) {
-			args = append(args, "--bind", filepath.Dir(file)+":/mnt/images")
-			break
-		}
-	}
 	if driver == "squashfuse_ll" {
 		args = append(args, "--user", strconv.Itoa(userID))
 		s.exec = "apptainer --quiet exec"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -117,6 +118,28 @@ func (b *bench) listing(n int) (err error) {
 	}
 	b.report.listing(listed{n, entries, ms(first), ms(again), warm(dir), warm("-l"), warm("-c"), median(found), requests, u, after.peak})
 	return errors.Join(m.end(), os.RemoveAll(state))
+}
+
+// searched is how long `sregfs search` takes, and what it asks of Drive besides the changes.
+func (b *bench) searched(srv *drivetest.Server, state, word string, want int) (time.Duration, int, error) {
+	srv.ResetRequests()
+	begin := time.Now()
+	out, err := output(b.toolOn(srv, state, "search", "--json", word))
+	took := time.Since(begin)
+	if err != nil {
+		return 0, 0, err
+	}
+	var found []json.RawMessage
+	if err := json.Unmarshal([]byte(out), &found); err != nil || len(found) != want {
+		return 0, 0, fmt.Errorf("search found %d of %d: %w", len(found), want, err)
+	}
+	requests := 0
+	for _, r := range srv.Requests() {
+		if r.Op != "changes.list" {
+			requests++
+		}
+	}
+	return took, requests, nil
 }
 
 // listed is what was measured of one registry; times are in milliseconds.

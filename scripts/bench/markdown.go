@@ -12,7 +12,11 @@ func (r *report) markdown() string {
 	var w strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&w, format+"\n", args...) }
 	p("# Results\n")
-	p("Made by `make bench` on %s in %s: medians of %d (doc.go says what is measured, and how).\n", time.Now().Format("2 January 2006"), r.took.Round(time.Minute), r.b.o.count)
+	by := "`make bench`"
+	if o := r.b.o; o.only != "" || o.contenders != "" {
+		by = fmt.Sprintf("a part of `make bench` (`-only '%s' -contenders '%s'`)", o.only, o.contenders)
+	}
+	p("Made by %s on %s in %s: medians of %d (doc.go says what is measured, and how).\n", by, time.Now().Format("2 January 2006"), r.took.Round(time.Minute), r.b.o.count)
 	for _, line := range r.machine {
 		p("- %s", line)
 	}
@@ -24,7 +28,7 @@ func (r *report) markdown() string {
 		r.startTables(p)
 	}
 	if len(r.rows) > 0 {
-		p("\n## Reads and transfers\n\nA ratio is the speed, or the bytes, of the first against those of the third column.\n")
+		p("\n## Reads and transfers\n\nA ratio is the speed, or the bytes, of the first against those of the third column. A push hashes the file before its first request, because the metadata that open an upload carry the version: `md5sum, then curl` is the most it can reach, and the bare curl is not.\n")
 		table(p, []string{"what", "measured", "against", "ratio", "must be"}, func(add func(...string)) {
 			for _, o := range r.rows {
 				add(o.columns()...)
@@ -46,7 +50,7 @@ func (r *report) markdown() string {
 // startTables writes a table for each line and driver.
 func (r *report) startTables(p func(string, ...any)) {
 	p("\n## Cold starts\n\n![Cold starts by contender](cold-starts.svg)\n")
-	p("Seconds from exec to end; in brackets the MB and requests that the Drive sent for it by then. The limit is the start with the blocks on disk, plus one round trip, plus the bytes it reads (second column) at 125 MB/s.")
+	p("Seconds from exec to end; in brackets the MB and requests that the Drive sent for it by then. The limit is the start with the blocks on disk, plus one round trip, plus the bytes it reads (second column) at 125 MB/s: who fetches while the start computes can be below it.")
 	for _, driver := range drivers {
 		for _, latency := range latencies {
 			var these []*result
@@ -100,7 +104,7 @@ func (f *figures) cell() string {
 
 // listTable writes the registries of growing size.
 func (r *report) listTable(p func(string, ...any)) {
-	p("\n## Listings\n\nMilliseconds. The collection that is listed has up to 10,000 entries; the kernel knows them from the round before.\n")
+	p("\n## Listings\n\nMilliseconds, on a line without limits. The collection that is listed has up to 10,000 entries; the kernel knows them from the round before.\n")
 	table(p, []string{"images", "first mount", "mount again", "entries", "ls", "ls -l", "stat of the half", "search", "MB resident", "at most", "with searches"}, func(add func(...string)) {
 		for _, l := range r.lists {
 			line := []string{fmt.Sprint(l.images)}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,7 +44,7 @@ type row struct {
 	bound                 *bound
 }
 
-// report collects what a run finds, prints it as it comes, and writes it down at the end.
+// A report collects what a run finds, prints it as it comes, and writes it down at the end.
 type report struct {
 	b       *bench
 	machine []string // what the figures were measured with
@@ -54,6 +55,7 @@ type report struct {
 	took    time.Duration
 }
 
+// newReport notes what the figures are measured with.
 func newReport(b *bench) (*report, error) {
 	r := &report{b: b}
 	first := func(name string, args ...string) string {
@@ -93,6 +95,7 @@ func newReport(b *bench) (*report, error) {
 	return r, nil
 }
 
+// note adds a remark, once.
 func (r *report) note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if slices.Contains(r.notes, text) {
@@ -109,6 +112,7 @@ func (r *report) row(what, figure, against string, ratio float64, bound *bound) 
 	fmt.Println(strings.Join(one.columns(), " | "))
 }
 
+// rowf is row with a figure to be formatted.
 func (r *report) rowf(what string, bound *bound, ratio float64, against, format string, args ...any) {
 	r.row(what, fmt.Sprintf(format, args...), against, ratio, bound)
 }
@@ -138,12 +142,7 @@ func (r *report) printCell(c *result) {
 	for name := range c.by {
 		present = append(present, name)
 	}
-	slices.SortFunc(present, func(a, b string) int {
-		if c.by[a].seconds < c.by[b].seconds {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(present, func(a, b string) int { return cmp.Compare(c.by[a].seconds, c.by[b].seconds) })
 	for _, name := range present {
 		f := c.by[name]
 		fmt.Printf("  %-8s %6.2f s  %5.2f of the limit  %4.0f requests  %6.1f MB\n", name, f.seconds, f.seconds/c.limit(), f.requests, f.megabytes)

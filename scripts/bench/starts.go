@@ -78,7 +78,8 @@ type result struct {
 	bytes int64               // that the start reads
 }
 
-// limit is the seconds that nobody can do without on this line.
+// limit is the seconds of fetching exactly what the start reads at full speed, and then starting. A contender that
+// fetches while the start computes can be below it.
 func (r *result) limit() float64 {
 	return r.by["warm"].seconds + float64(r.latency)/1e3 + float64(r.bytes)/total
 }

@@ -61,6 +61,9 @@ type hosted struct {
 	profiles map[string]map[string]string
 }
 
+// label says in a report how large the image is, and on what line it is read.
+func (h *hosted) label() string { return fmt.Sprintf("%.0f MB at 150 ms", mb(h.size)) }
+
 // newBench starts the Drive. The bench is returned with an error too if something has to be closed.
 func newBench(ctx context.Context, o options, only *regexp.Regexp) (*bench, error) {
 	if os.Getuid() != 0 {
@@ -102,7 +105,7 @@ func newBench(ctx context.Context, o options, only *regexp.Regexp) (*bench, erro
 
 const folderType = "application/vnd.google-apps.folder"
 
-// newDrive starts an empty Drive on a fast line and writes its user's credentials into drivetest's env file.
+// newDrive starts an empty Drive on a fast line; close ends it.
 func (b *bench) newDrive() (*drivetest.Server, error) {
 	srv, err := drivetest.Open(drivetest.Options{})
 	if err != nil {
@@ -144,11 +147,12 @@ func (b *bench) fresh(kind string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// line sets the latency of the line at full bandwidth; fast lifts all limits, for what is not measured.
+// line sets the line of the measurements, with so many milliseconds to the first byte.
 func (b *bench) line(latency int) {
 	b.srv.SetShape(drivetest.Shape{Latency: time.Duration(latency) * time.Millisecond, PerConnection: perConnection, Total: total})
 }
 
+// fast lifts all limits, for what is not measured.
 func (b *bench) fast() { b.srv.SetShape(drivetest.Shape{}) }
 
 // command is a program of this machine, whose errors show.
@@ -270,6 +274,7 @@ type traffic struct {
 // settled is how long a request whose client has gone may take to be in the log: a step of a paced transfer.
 const settled = 100 * time.Millisecond
 
+// traffic sums up the log so far; verbose shows the requests.
 func (b *bench) traffic(verbose bool) (t traffic) {
 	select {
 	case <-time.After(settled):
