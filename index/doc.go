@@ -13,8 +13,9 @@
 // Content comes in by blocks of 128 KiB, each fetched once however many ask for it, into one sparse file for each revision
 // (blocks.go, flight.go); one request brings a run of them, and each is readable as soon as it has arrived. One scheduler
 // has the connections (scheduler.go): readers who wait go first; then start-up profiles, headers and tables (order.go),
-// what lies around a miss (around.go), what a sequential reader comes to (ahead.go), images asked for by name, and the rest
-// of those in use (complete.go). What nobody waits for is bounded, dropped with the last reader, and stops when Drive
+// what lies around a miss (around.go), what a sequential reader comes to (ahead.go), images asked for by name, the rest of
+// an image whose start no profile names, while that start leaves the line idle, and the rest of any image in use
+// (complete.go). What nobody waits for is bounded, dropped with the last reader, and stops when Drive
 // refuses. What a start reads is recorded for the next one (profile.go, launch.go, plan.go). A reader holds one revision
 // and never sees bytes of two. Drafts come in by writes in any order to a local file (draft.go).
 //
