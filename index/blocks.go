@@ -110,6 +110,9 @@ func (s *blockStore) budget() {
 	if s.minFree == 0 {
 		s.minFree = defaultMinFree
 	}
+	if sameDisk(s.dir, s.ix.dir) { // without room for records nothing could be recorded as evicted, either
+		s.minFree = max(s.minFree, s.ix.room+s.ix.room/2)
+	}
 	if s.limit == 0 {
 		s.limit = defaultCacheSize
 		if free, err := freeBytes(s.dir); err == nil {

@@ -44,6 +44,28 @@ func (s *blockStore) reserve(n int64) bool {
 	return true
 }
 
+// giveWay evicts until n bytes of the disk are free, or nothing more may go; nothing at all if that cannot be enough.
+func (s *blockStore) giveWay(n int64) {
+	s.room.Lock()
+	defer s.room.Unlock()
+	for {
+		free, err := freeBytes(s.dir)
+		s.mu.Lock()
+		used := s.used
+		s.mu.Unlock()
+		if err != nil || free >= n || free+used < n {
+			return
+		}
+		gone, err := s.evictOne(n - free)
+		if err != nil {
+			s.log.WithError(err).Debug("block cache: evict")
+		}
+		if gone == 0 {
+			return
+		}
+	}
+}
+
 // take takes n bytes of the budget if they are there.
 func (s *blockStore) take(n int64) bool {
 	free, err := freeBytes(s.dir)

@@ -92,7 +92,15 @@ func tryDisk(dir string) error {
 }
 
 // roomFor returns syscall.ENOSPC unless n bytes more fit on the disk of the drafts, beside what the records need of it.
-func (s *draftStore) roomFor(n int64) error { return roomFor(s.dir, n, s.room) }
+// What the cache has on that disk gives way: it can be fetched again, and a draft is all there is of what was written.
+func (s *draftStore) roomFor(n int64) error {
+	err := roomFor(s.dir, n, s.room)
+	if errors.Is(err, syscall.ENOSPC) && sameDisk(s.dir, s.ix.blocks.dir) {
+		s.ix.blocks.giveWay(n + s.room)
+		err = roomFor(s.dir, n, s.room)
+	}
+	return err
+}
 
 // sameDisk says whether two paths are on one file system. If it cannot tell, they are.
 func sameDisk(a, b string) bool {

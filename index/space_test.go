@@ -95,6 +95,36 @@ func TestAFullStateDiskLosesNothing(t *testing.T) {
 	require.Zero(t, report.Remaining, report.Problems)
 }
 
+// The cache takes the room of the disk, and gives it back to what is written; that it leaves the records theirs no size
+// of the room it was told to leave to others changes.
+func TestTheCacheGivesWayToDrafts(t *testing.T) {
+	srv := drivetest.NewServer(t, drivetest.Options{})
+	var ids []string
+	for _, name := range []string{"c/i:1", "c/i:2", "c/i:3", "c/i:4"} {
+		ids = append(ids, put(t, srv, name, imagetest.Bytes(uint64(len(ids)), 10<<20)))
+	}
+	dir := filepath.Join(smallDisk(t, "48"), "state")
+	ix := indextest.Open(t, srv, index.Options{Dir: dir, CacheSize: 1 << 30, CacheMinFree: 1})
+	for _, id := range ids {
+		readAll(t, open(t, ix, byID(t, ix, id)), 128<<10)
+	}
+	before := ix.CacheStats()
+	require.Greater(t, before.Used, int64(14<<20))
+
+	content := imagetest.SIF(t, 16<<20)
+	img := push(t, write(t, ix, at("c", "j:t.sif"), content))
+	require.Equal(t, int64(len(content)), img.Size)
+	require.Less(t, ix.CacheStats().Used-ix.Cached(img), before.Used)
+
+	d, err := ix.CreateDraft(at("c", "k:t.sif"))
+	require.NoError(t, err)
+	d.Acquire()
+	defer d.Release()
+	kept := ix.CacheStats().Used
+	require.ErrorIs(t, d.Allocate(t.Context(), 0, 0, 1<<40), syscall.ENOSPC)
+	require.Equal(t, kept, ix.CacheStats().Used, "nothing goes for what cannot fit in any case")
+}
+
 func TestAFullCacheDiskServesUncached(t *testing.T) {
 	srv := drivetest.NewServer(t, drivetest.Options{})
 	content, other := imagetest.Bytes(1, 12*block+5), imagetest.Bytes(2, 6*block)
