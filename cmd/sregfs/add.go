@@ -114,11 +114,17 @@ func md5Of(ctx context.Context, path string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// moveFile gives the file from the name to, across disks as well.
+// moveFile gives the file from the name to, across disks as well. Of a link, what it leads to is copied and the link
+// goes: moved as it is it could lead nowhere, and what it leads to has other users.
 func moveFile(ctx context.Context, from, to string) error {
-	err := os.Rename(from, to)
-	if !errors.Is(err, syscall.EXDEV) {
+	fi, err := os.Lstat(from)
+	if err != nil {
 		return err
+	}
+	if fi.Mode().IsRegular() {
+		if err := os.Rename(from, to); !errors.Is(err, syscall.EXDEV) {
+			return err
+		}
 	}
 	if err := copyNew(ctx, from, to); err != nil {
 		return err

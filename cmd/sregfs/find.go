@@ -32,6 +32,14 @@ func (a *app) find(ctx context.Context, reg registry, s scope, text string) (ind
 	if strings.TrimSpace(text) == "" {
 		return index.Image{}, usagef("an image needs a name")
 	}
+	img, err := a.findExact(ctx, reg, s, text)
+	if errors.Is(err, iofs.ErrNotExist) && ctx.Err() == nil {
+		err = a.suggesting(ctx, reg, text, err)
+	}
+	return img, err
+}
+
+func (a *app) findExact(ctx context.Context, reg registry, s scope, text string) (index.Image, error) {
 	img, err := reg.Resolve(ctx, text)
 	if s == onDrive || !unknown(err) {
 		return img, err

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/md5" //nolint:gosec // the length of a version, not a secret
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,6 +100,12 @@ func (m *mounted) Metafiles(_ context.Context, img index.Image) (image.Meta, err
 // Push copies the file onto the name in the mount: close returns when Drive
 // has it, or with the reason why not.
 func (m *mounted) Push(ctx context.Context, path string, ref image.Ref, ext string, progress func(done, total int64)) (index.Image, error) {
+	// Of a name that Drive cannot hold the mount would say so after the copy, in a number, and keep the copy.
+	sized := ref
+	sized.Version = strings.Repeat("0", 2*md5.Size)
+	if _, err := image.Describe(sized, ext, nil, nil); err != nil {
+		return index.Image{}, fmt.Errorf("push %s as %s: %w", path, ref.Short(), err)
+	}
 	src, err := os.Open(path)
 	if err != nil {
 		return index.Image{}, localFile(err)

@@ -24,7 +24,7 @@ func TestShell(t *testing.T) {
 	t.Run("of its own", func(t *testing.T) {
 		require.Equal(t, "lab\ntool:1\ntool:1.sif\n", ann.sregfs("-q", "shell", "-c", "ls; ls lab").ok(t))
 		out := ann.sregfs("shell", "-c", "pwd; cmp \"$IMAGE\" "+here+"/i.sif && echo same", "lab/tool").err
-		require.Equal(t, "ERROR image lab/tool does not exist\n", out, "the tag is latest where none is said")
+		require.Equal(t, "ERROR image lab/tool does not exist; did you mean lab/tool:1?\n", out, "the tag is latest where none is said")
 		out = ann.sregfs("shell", "-c", "pwd; echo $SREGFS_MOUNT; cmp \"$IMAGE\" "+here+"/i.sif && echo same", "lab/tool:1").ok(t)
 		require.True(t, strings.HasPrefix(out, "[client|google-drive] [database|badger://"), out)
 		lines := strings.Split(strings.TrimSpace(out), "\n")

@@ -41,7 +41,7 @@ with them. Nothing is lost either way.`,
 				return fmt.Errorf("%w: a program has a file in it open, or works in it; --lazy unmounts all the same", err)
 			}
 			if err != nil {
-				return err
+				return localFile(err)
 			}
 			if lazy {
 				return nil // it serves what is open until that is closed
