@@ -62,7 +62,7 @@ func (fsys *FS) runShare(ctx context.Context, line string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("Share to %s complete: %s!", in.Email, p.ID), nil
+	return index.Shared(in, p), nil
 }
 
 // runRecord answers what is known of an image, as JSON.

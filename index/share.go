@@ -34,6 +34,11 @@ func (ix *Index) Share(ctx context.Context, img Image, in Invite) (Permission, e
 	return p, nil
 }
 
+// Shared is how the registry tool says that an invitation led to a permission.
+func Shared(in Invite, p Permission) string {
+	return fmt.Sprintf("Share to %s complete: %s!", in.Email, p.ID)
+}
+
 func (ix *Index) share(ctx context.Context, img Image, in Invite) (Permission, error) {
 	if ix.o.ReadOnly {
 		return Permission{}, ErrReadOnly

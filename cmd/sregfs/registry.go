@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -190,7 +189,7 @@ func (d *direct) Share(ctx context.Context, img index.Image, in index.Invite) (s
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("Share to %s complete: %s!", in.Email, p.ID), nil
+	return index.Shared(in, p), nil
 }
 
 func (d *direct) Shares(ctx context.Context, img index.Image) ([]string, error) {
