@@ -144,7 +144,7 @@ func reason(err error) string {
 	case errors.Is(err, drive.ErrCredentials):
 		return err.Error() + "; download the OAuth client file again, or point SREGISTRY_GOOGLE_DRIVE_CREDENTIALS at another"
 	case errors.Is(err, context.Canceled):
-		return "interrupted; what was not sent yet is kept, and goes on with the next mount or push"
+		return "interrupted; a push goes on with the next mount or push, a pull with the next pull"
 	}
 	for _, row := range ofMounts {
 		if errors.Is(err, row.errno) {

@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 	"strings"
 
+	"sregfs/drive"
 	"sregfs/index"
 	"sregfs/index/image"
 )
@@ -51,11 +52,13 @@ func (a *app) findExact(ctx context.Context, reg registry, s scope, text string)
 	if img, herr := index.Resolve(here, text); herr == nil || errors.Is(herr, index.ErrAmbiguous) {
 		return img, herr
 	}
-	if rerr := a.refresh(ctx, reg); rerr != nil {
-		if ctx.Err() != nil || !passing(rerr) {
-			return index.Image{}, rerr
+	if d, ok := reg.(*direct); ok {
+		if aerr := d.auth(); errors.Is(aerr, drive.ErrNoCredentials) {
+			return index.Image{}, aerr // not "does not exist": nobody could be asked
 		}
-		return index.Image{}, err
+	}
+	if rerr := a.refresh(ctx, reg); rerr != nil {
+		return index.Image{}, rerr
 	}
 	return reg.Resolve(ctx, text)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"sregfs/drive"
 	"sregfs/index"
@@ -92,7 +93,7 @@ func (a *app) openState(ctx context.Context, o index.Options) (registry, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &direct{ix: ix, close: closeIndex, auth: func() error { _, err := a.auth(); return err }}, nil
+	return &direct{ix: ix, close: closeIndex, auth: func() error { _, err := a.auth(); return err }, thumbnail: a.set.Thumbnail}, nil
 }
 
 // refresh brings a registry that no mount keeps true up to date. Where Drive
@@ -105,7 +106,7 @@ func (a *app) refresh(ctx context.Context, reg registry) error {
 	if err == nil || ctx.Err() != nil || !passing(err) {
 		return err
 	}
-	a.log.Warnf("showing what was known before: %s", sentence(err))
+	a.log.Warnf("showing what was known before: %s", strings.ReplaceAll(sentence(err), "\n", "; see "))
 	return nil
 }
 
@@ -122,8 +123,8 @@ func (a *app) openIndex(ctx context.Context, o index.Options) (*index.Index, fun
 		return nil, nil, authErr
 	}
 	picture, err := thumbnail(a.set.Thumbnail)
-	if err != nil && o.Known {
-		picture, err = robot() // what is looked at here needs no picture
+	if err != nil && o.Poll < 0 {
+		picture, err = robot() // only a push needs the right one, and asks for it itself
 	}
 	if err != nil {
 		return nil, nil, err
@@ -161,6 +162,8 @@ type direct struct {
 	ix    *index.Index
 	close func() error
 	auth  func() error // why there is no sign-in to ask Drive with, if there is none
+
+	thumbnail string // file of the picture of what is pushed, "" for our robot
 }
 
 func (d *direct) Images(context.Context) ([]index.Image, error) { return d.ix.Images(), nil }
@@ -179,6 +182,9 @@ func (d *direct) Metafiles(ctx context.Context, img index.Image) (image.Meta, er
 
 func (d *direct) Push(ctx context.Context, path string, ref image.Ref, ext string, progress func(done, total int64)) (index.Image, error) {
 	if err := d.auth(); err != nil {
+		return index.Image{}, err
+	}
+	if _, err := thumbnail(d.thumbnail); err != nil {
 		return index.Image{}, err
 	}
 	return d.ix.PushFile(ctx, path, ref, ext, progress)

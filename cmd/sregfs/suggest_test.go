@@ -39,6 +39,17 @@ func TestSuggestions(t *testing.T) {
 		}
 	}
 	t.Run("from the index", try)
+	t.Run("not where Drive cannot be asked for want of credentials", func(t *testing.T) {
+		none := w.as("ann@uni.edu", "SREGISTRY_GOOGLE_DRIVE_CREDENTIALS=", "SREGFS_TOKEN=")
+		none.sregfs("get", "lab/x:1.1").ok(t)
+		none.sregfs("get", "here/alone").ok(t)
+		for _, verb := range []string{"get", "inspect", "rm"} {
+			r := none.sregfs("-q", verb, "lab/x")
+			require.Equal(t, exitSignIn, r.code)
+			require.Contains(t, r.err, "You must export SREGISTRY_GOOGLE_DRIVE_CREDENTIALS")
+			require.NotContains(t, r.err, "does not exist")
+		}
+	})
 	t.Run("from a mount", func(t *testing.T) {
 		ann.mount("--poll", "1h")
 		try(t)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -10,6 +11,7 @@ import (
 	_ "image/jpeg"
 	"image/png"
 	"io"
+	iofs "io/fs"
 	"os"
 )
 
@@ -27,6 +29,9 @@ func thumbnail(path string) ([]byte, error) {
 		return robot()
 	}
 	f, err := os.Open(path)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, localFile(fmt.Errorf("SREGISTRY_THUMBNAIL: %s does not exist", path))
+	}
 	if err != nil {
 		return nil, localFile(fmt.Errorf("SREGISTRY_THUMBNAIL: %w", err))
 	}

@@ -37,5 +37,11 @@ func TestThumbnail(t *testing.T) {
 		})
 	}
 	require.NoError(t, os.Remove(w.path("picture")))
-	oneLine(t, w.as("ann@uni.edu", "SREGISTRY_THUMBNAIL="+w.path("picture")).sregfs("-q", "push", "--name", "c/other", sif), exitError, "picture does not exist")
+	oneLine(t, w.as("ann@uni.edu", "SREGISTRY_THUMBNAIL="+w.path("picture")).sregfs("-q", "push", "--name", "c/other", sif), exitError, "SREGISTRY_THUMBNAIL: ", "picture does not exist")
+	t.Run("only a push needs it", func(t *testing.T) {
+		stale := w.as("ann@uni.edu", "SREGISTRY_THUMBNAIL="+w.path("picture"))
+		require.Contains(t, stale.sregfs("search").ok(t), "c/robot:latest")
+		stale.sregfs("pull", "c/robot").ok(t)
+		stale.sregfs("share", "--email", "bob@uni.edu", "c/robot").ok(t)
+	})
 }
