@@ -13,7 +13,6 @@ type contender struct {
 	// start makes one cold start and returns the time from the exec to the end.
 	start func(*field, cell, *hosted) (sample, error)
 	where func(cell) bool // cells of a run that is not -full; nil = all
-	once  bool            // measured in the first round only
 }
 
 var contenders = []contender{

@@ -134,9 +134,6 @@ func (f *field) measure(c cell) (*result, error) {
 	for round := range f.o.count {
 		for i := range taking {
 			k := taking[(i+round)%len(taking)] // nobody is always the one after the big download
-			if k.once && round > 0 {
-				continue
-			}
 			s, err := k.start(f, c, img)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", k.name, err)
