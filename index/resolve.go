@@ -10,7 +10,7 @@ import (
 // Resolve finds the one image that text means; see the function Resolve.
 func (ix *Index) Resolve(text string) (Image, error) {
 	text = strings.TrimSpace(text)
-	if img, err := ix.ByID(text); err == nil {
+	if img, err := ix.ByID(image.TrimScheme(text)); err == nil {
 		return img, nil
 	}
 	if ref, err := image.Parse(text); err == nil {
@@ -26,12 +26,14 @@ func (ix *Index) Resolve(text string) (Image, error) {
 }
 
 // Resolve finds the one of images, in the order of Index.Images, that text means: a Drive id, a name with or without a
-// version, or a checksum, MD5 or SHA-256 in hex, whole. Nothing is matched in part. My own registry answers first; an
-// image shared with me is found by its name if no image of mine has it. The error is io/fs.ErrNotExist, or ErrAmbiguous
-// (an *AmbiguousError) with those that answer: one checksum under several names, one name of several owners.
+// version, or a checksum, MD5 or SHA-256 in hex, whole; each with or without a prefix of image.TrimScheme. Nothing is
+// matched in part. My own registry answers first; an image shared with me is found by its name if no image of mine has
+// it. The error is io/fs.ErrNotExist, or ErrAmbiguous (an *AmbiguousError) with those that answer: one checksum under
+// several names, one name of several owners.
 func Resolve(images []Image, text string) (Image, error) {
 	text = strings.TrimSpace(text)
-	if i := slices.IndexFunc(images, func(img Image) bool { return img.File == text }); i >= 0 {
+	bare := image.TrimScheme(text)
+	if i := slices.IndexFunc(images, func(img Image) bool { return img.File == bare }); i >= 0 {
 		return images[i], nil
 	}
 	ref, parseErr := image.Parse(text)
@@ -45,7 +47,7 @@ func Resolve(images []Image, text string) (Image, error) {
 				named = append(named, img)
 			}
 		}
-		if isChecksum(text) && (strings.EqualFold(text, img.MD5) || strings.EqualFold(text, img.SHA256)) {
+		if isChecksum(bare) && (strings.EqualFold(bare, img.MD5) || strings.EqualFold(bare, img.SHA256)) {
 			sums = append(sums, img)
 		}
 	}
@@ -58,7 +60,7 @@ func Resolve(images []Image, text string) (Image, error) {
 		return found[0], nil
 	case len(found) > 1:
 		return Image{}, &AmbiguousError{Text: text, Candidates: found}
-	case parseErr != nil && !isChecksum(text):
+	case parseErr != nil && !isChecksum(bare):
 		return Image{}, parseErr
 	}
 	return Image{}, notExist("image " + text)

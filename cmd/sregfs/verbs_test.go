@@ -43,6 +43,12 @@ func TestVerbs(t *testing.T) {
 			f := onlyImage(t, w)
 			require.Equal(t, head+"[drive://sregistry] Containers\n   [drive://sregistry] \t\t[id]\t[uri]\n1  "+f.ID+"\tvsoch/hello-world:latest@"+version+"\n",
 				ann.sregfs("search").ok(t))
+			place := ann.sregfs("get", f.ID).ok(t)
+			for _, text := range []string{"vsoch/hello-world", f.ID, version} {
+				for _, scheme := range []string{"google-drive://", "google_drive://", "drive://"} {
+					require.Equal(t, place, ann.sregfs("get", scheme+text).ok(t))
+				}
+			}
 			hit := ann.sregfs("search", "hello").ok(t)
 			require.True(t, strings.HasPrefix(hit, head+"[drive://sregistry] Found 1 containers\nvsoch/hello-world:latest@"+version+"\nid         "+f.ID+"\n"), hit)
 			require.Contains(t, hit, "\ntag        latest\n")

@@ -52,7 +52,7 @@ func Identify(name string, props map[string]string) Identity {
 // split reads a uri or file name generously: any text whose path has no empty, "." or ".." segment. Tag and Version are
 // "" where it has none.
 func split(text string) (Ref, bool) {
-	text, _ = SplitExt(trimScheme(text))
+	text, _ = SplitExt(TrimScheme(text))
 	text, version, _ := strings.Cut(text, "@")
 	var r Ref
 	slash := strings.LastIndexByte(text, '/')

@@ -31,7 +31,7 @@ type Ref struct{ Collection, Image, Tag, Version string }
 // google_drive:// or drive:// and one image extension at the end are dropped, the collection defaults to "library" and
 // the tag to "latest", and the result is lower-case. What is no name by Check is ErrName, with the reason.
 func Parse(text string) (Ref, error) {
-	rest, _ := SplitExt(trimScheme(text))
+	rest, _ := SplitExt(TrimScheme(text))
 	var r Ref
 	rest, version, versioned := strings.Cut(rest, "@")
 	slash := strings.LastIndexByte(rest, '/')
@@ -54,7 +54,9 @@ func Parse(text string) (Ref, error) {
 	return r, nil
 }
 
-func trimScheme(text string) string {
+// TrimScheme drops the prefix google-drive://, google_drive:// or drive://, in any case: what follows is a name, or
+// whatever else stands for an image.
+func TrimScheme(text string) string {
 	for _, scheme := range []string{"google-drive://", "google_drive://", "drive://"} {
 		if len(text) >= len(scheme) && strings.EqualFold(text[:len(scheme)], scheme) {
 			return text[len(scheme):]
