@@ -218,10 +218,9 @@ func (d *Draft) retry() error {
 }
 
 // PushFile pushes a local file, through a draft and the journal. progress, if not nil, is called with the bytes Drive has.
-// The file is copied first, by reference where the disk can, and without a poll (Options.Poll) Drive is asked meanwhile
-// what changed. A push of the same name that waits in the journal goes
-// first, and leaves nothing to send if it was the same content. Errors as of Push; after a final one nothing is left
-// behind: the file is the user's.
+// The file is copied first, by reference where the disk can; an index that does not poll (Options.Poll) asks Drive
+// meanwhile what changed. A push of the same name that waits in the journal goes first, and leaves nothing to send if it
+// was the same content. Errors as of Push; after a final one nothing is left behind: the file is the user's.
 func (ix *Index) PushFile(ctx context.Context, path string, ref image.Ref, ext string, progress func(done, total int64)) (Image, error) {
 	img, err := ix.pushFile(ctx, path, ref, ext, progress)
 	if err != nil {
